@@ -1,0 +1,144 @@
+//! Where the registry gets its time from (L6).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// A source of time, asked on every pick and every heartbeat.
+///
+/// Never called under one of the registry's locks (C5), so an implementation may do as it likes; but a pick
+/// waits for it. Values are clamped to +-2^60 ms.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since 1970-01-01T00:00:00Z. May jump either way.
+    fn wall_ms(&self) -> i64;
+
+    /// Milliseconds since any fixed moment. Should never go back.
+    fn monotonic_ms(&self) -> i64;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn wall_ms(&self) -> i64 {
+        (**self).wall_ms()
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        (**self).monotonic_ms()
+    }
+}
+
+/// The system's clocks. On Linux the coarse ones, which lag by at most one timer tick (1 to 10 ms by kernel
+/// configuration, mostly 4 or less) and cost a few nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[cfg(target_os = "linux")]
+impl Clock for SystemClock {
+    fn wall_ms(&self) -> i64 {
+        milliseconds(rustix::time::ClockId::RealtimeCoarse)
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        milliseconds(rustix::time::ClockId::MonotonicCoarse)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn milliseconds(id: rustix::time::ClockId) -> i64 {
+    let now = rustix::time::clock_gettime(id);
+    now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000)
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Clock for SystemClock {
+    fn wall_ms(&self) -> i64 {
+        match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        }
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        millis(ORIGIN.get_or_init(std::time::Instant::now).elapsed())
+    }
+}
+
+/// A clock that stands still until it is told to move: for tests, replays and simulations. Clones share
+/// their time.
+///
+/// ```
+/// use hive_registry::{Clock, ManualClock};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::new(1_700_000_000_000);
+/// clock.advance(Duration::from_secs(30));
+/// assert_eq!(clock.wall_ms(), 1_700_000_030_000);
+/// clock.jump_wall(-60_000); // an administrator sets the date; nothing else ages
+/// assert_eq!(clock.wall_ms(), 1_699_999_970_000);
+/// ```
+#[derive(Clone, Default)]
+pub struct ManualClock(Arc<Times>);
+
+#[derive(Default)]
+struct Times {
+    wall: AtomicI64,
+    monotonic: AtomicI64,
+}
+
+impl ManualClock {
+    /// A clock that shows `unix_ms` milliseconds since 1970.
+    #[must_use]
+    pub fn new(unix_ms: i64) -> Self {
+        let clock = Self::default();
+        clock.0.wall.store(unix_ms, Ordering::SeqCst);
+        clock
+    }
+
+    /// Lets `by` pass: both clocks go on.
+    pub fn advance(&self, by: Duration) {
+        let by = millis(by);
+        add(&self.0.wall, by);
+        add(&self.0.monotonic, by);
+    }
+
+    /// Shows `unix_ms` from now on. Going forward, that much time passes; going back, only the wall clock
+    /// moves.
+    pub fn set(&self, unix_ms: i64) {
+        let before = self.0.wall.swap(unix_ms, Ordering::SeqCst);
+        add(&self.0.monotonic, unix_ms.saturating_sub(before).max(0));
+    }
+
+    /// Steps the wall clock by `delta_ms` while no time passes.
+    pub fn jump_wall(&self, delta_ms: i64) {
+        add(&self.0.wall, delta_ms);
+    }
+}
+
+impl Clock for ManualClock {
+    fn wall_ms(&self) -> i64 {
+        self.0.wall.load(Ordering::SeqCst)
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        self.0.monotonic.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock")
+            .field("wall_ms", &self.wall_ms())
+            .field("monotonic_ms", &self.monotonic_ms())
+            .finish()
+    }
+}
+
+fn add(time: &AtomicI64, delta: i64) {
+    let _ = time.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_add(delta)));
+}
+
+/// Whole milliseconds, saturating.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,243 @@
+//! The change feed (E1).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::names::HiveId;
+use crate::state::WorkerInfo;
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, wait_for};
+
+/// Something a scheduler would want to know of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Grows by one with each event of the registry; compare with
+    /// [`Snapshot::sequence`](crate::Snapshot::sequence).
+    pub sequence: u64,
+    /// The version of the hive's state that the change made; see
+    /// [`HiveRuntimeState::version`](crate::HiveRuntimeState::version).
+    pub version: u64,
+    /// The hive.
+    pub hive_id: HiveId,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened to a hive or to a worker of it.
+///
+/// "Changed" looks at what a scheduler would: not at `last_heartbeat`, `cpu_percent` or `ram_bytes`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A hive not known before; an event for each of its workers follows.
+    HiveRegistered,
+    /// Something about the hive or a worker of it changed; comes after the worker's event.
+    HiveUpdated,
+    /// A sweep found it silent ([`evict_stale`](crate::HiveRegistry::evict_stale)); told once per silence.
+    HiveOffline,
+    /// Removed or evicted, after its workers.
+    HiveRemoved,
+    /// A worker not known before on this hive.
+    WorkerAdded(Arc<WorkerInfo>),
+    /// As it is now.
+    WorkerChanged(Arc<WorkerInfo>),
+    /// As it was last.
+    WorkerRemoved(Arc<WorkerInfo>),
+}
+
+/// Why there is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FeedError {
+    /// The reader was too slow and lost this many events, the oldest first. What follows is in order; resync
+    /// from [`snapshot`](crate::HiveRegistry::snapshot).
+    #[error("{0} events were lost; resync from a snapshot")]
+    Lagged(u64),
+    /// Nothing happened in time.
+    #[error("no event yet")]
+    Timeout,
+    /// The registry is gone and every event was read.
+    #[error("the registry is gone")]
+    Closed,
+}
+
+/// A bounded feed of [`Event`]s; from [`HiveRegistry::subscribe`](crate::HiveRegistry::subscribe). Ends on
+/// drop. A slow reader never slows a writer.
+pub struct Subscription {
+    ring: Arc<Ring>,
+    hub: Arc<Hub>,
+}
+
+/// The writers' side.
+pub(crate) struct Feed(Arc<Hub>);
+
+struct Hub {
+    /// How many subscriptions there are.
+    readers: AtomicU64,
+    state: Mutex<HubState>,
+}
+
+struct HubState {
+    /// Of the last event.
+    sequence: u64,
+    /// Lost by readers, past and present.
+    dropped: u64,
+    rings: Vec<Arc<Ring>>,
+}
+
+struct Ring {
+    state: Mutex<RingState>,
+    wake: Condvar,
+}
+
+struct RingState {
+    queue: VecDeque<Event>,
+    capacity: usize,
+    lagged: u64,
+    closed: bool,
+}
+
+// === impl Feed ===
+
+impl Feed {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Hub {
+            readers: AtomicU64::new(0),
+            state: Mutex::new(HubState { sequence: 0, dropped: 0, rings: Vec::new() }),
+        }))
+    }
+
+    /// Whether anyone listens. One relaxed load: a writer holds the hive's lock when it asks, and a reader
+    /// takes that lock for its snapshot after it subscribed, so no change falls between the two.
+    pub(crate) fn is_read(&self) -> bool {
+        self.0.readers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells the changes of one hive, under its lock, so that they come in order.
+    pub(crate) fn emit(&self, hive_id: &HiveId, version: u64, kinds: Vec<EventKind>) {
+        let mut hub = self.0.state.lock();
+        let mut dropped = 0;
+        let first = hub.sequence + 1;
+        hub.sequence += kinds.len() as u64;
+        for ring in &hub.rings {
+            let mut state = ring.state.lock();
+            for (sequence, kind) in (first..).zip(&kinds) {
+                if state.queue.len() == state.capacity {
+                    state.queue.pop_front();
+                    state.lagged += 1;
+                    dropped += 1;
+                }
+                let event = Event { sequence, version, hive_id: hive_id.clone(), kind: kind.clone() };
+                state.queue.push_back(event);
+            }
+            drop(state);
+            ring.wake.notify_all();
+        }
+        hub.dropped += dropped;
+    }
+
+    pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
+        let ring = Arc::new(Ring {
+            state: Mutex::new(RingState {
+                queue: VecDeque::new(),
+                capacity: capacity.max(1),
+                lagged: 0,
+                closed: false,
+            }),
+            wake: Condvar::new(),
+        });
+        self.0.state.lock().rings.push(ring.clone());
+        self.0.readers.fetch_add(1, Ordering::Relaxed);
+        Subscription { ring, hub: self.0.clone() }
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.0.state.lock().sequence
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.state.lock().dropped
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let rings = std::mem::take(&mut self.0.state.lock().rings);
+        for ring in rings {
+            ring.state.lock().closed = true;
+            ring.wake.notify_all();
+        }
+    }
+}
+
+// === impl Subscription ===
+
+impl Subscription {
+    /// The next event, without waiting. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`FeedError::Timeout`] if there is none yet; [`FeedError::Lagged`] and [`FeedError::Closed`].
+    pub fn try_next(&self) -> Result<Event, FeedError> {
+        self.ring.state.lock().next()
+    }
+
+    /// The next event, waiting for it for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`FeedError::Timeout`] if none came; [`FeedError::Lagged`] and [`FeedError::Closed`].
+    pub fn next_timeout(&self, timeout: Duration) -> Result<Event, FeedError> {
+        // A moment too far for the clock is never reached.
+        let until = Instant::now().checked_add(timeout);
+        let mut state = self.ring.state.lock();
+        loop {
+            match state.next() {
+                Err(FeedError::Timeout) => {}
+                found => return found,
+            }
+            let left = match until {
+                Some(until) => until.saturating_duration_since(Instant::now()),
+                None => Duration::from_secs(3_600),
+            };
+            if left.is_zero() {
+                return Err(FeedError::Timeout);
+            }
+            state = wait_for(&self.ring.wake, state, left);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.readers.fetch_sub(1, Ordering::Relaxed);
+        self.hub.state.lock().rings.retain(|ring| !Arc::ptr_eq(ring, &self.ring));
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.ring.state.lock();
+        f.debug_struct("Subscription")
+            .field("waiting", &state.queue.len())
+            .field("capacity", &state.capacity)
+            .field("lagged", &state.lagged)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RingState {
+    fn next(&mut self) -> Result<Event, FeedError> {
+        if self.lagged > 0 {
+            return Err(FeedError::Lagged(std::mem::take(&mut self.lagged)));
+        }
+        match self.queue.pop_front() {
+            Some(event) => Ok(event),
+            None if self.closed => Err(FeedError::Closed),
+            None => Err(FeedError::Timeout),
+        }
+    }
+}

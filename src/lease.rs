@@ -1,0 +1,173 @@
+//! Leases: reservations held by id, for holders in another process (S6).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::clock::millis;
+use crate::core::Core;
+use crate::names::HiveId;
+use crate::slot::Slot;
+use crate::state::WorkerInfo;
+use crate::sync::{AtomicI64, Mutex, Ordering};
+
+/// A reservation known by its id, which runs out unless renewed; from
+/// [`HiveRegistry::reserve_detached`](crate::HiveRegistry::reserve_detached).
+///
+/// Dropping this value does nothing: it is a description, to be sent elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Lease {
+    /// To renew or release it by. Never used twice.
+    pub id: u64,
+    /// The worker's hive.
+    pub hive_id: HiveId,
+    /// The worker as it was when it was chosen.
+    pub worker: Arc<WorkerInfo>,
+    /// When it runs out, told by the wall clock of this moment; kept by the monotonic one.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// All leases, by id and by deadline.
+pub(crate) struct Ledger {
+    /// The earliest deadline, monotonic ms; `i64::MAX` if there is none. Written under the lock of `book`, and
+    /// by a reaper only after it released what ran out, so that whoever sees it passed waits for that.
+    next: AtomicI64,
+    /// Held by the reaper throughout; outermost.
+    reaper: Mutex<()>,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    last_id: u64,
+    by_id: BTreeMap<u64, (Arc<Slot>, i64)>,
+    by_deadline: BTreeSet<(i64, u64)>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self { next: AtomicI64::new(i64::MAX), reaper: Mutex::new(()), book: Mutex::new(Book::default()) }
+    }
+
+    pub(crate) fn open(&self, slot: Arc<Slot>, deadline: i64) -> u64 {
+        let mut book = self.book.lock();
+        book.last_id += 1;
+        let id = book.last_id;
+        book.insert(id, slot, deadline);
+        self.next.fetch_min(deadline, Ordering::AcqRel);
+        id
+    }
+
+    /// False if the lease ran out, was released, or its worker has gone.
+    fn renew(&self, id: u64, now: i64, deadline: i64) -> bool {
+        let mut book = self.book.lock();
+        let Some((slot, old)) = book.by_id.get(&id) else {
+            return false;
+        };
+        if *old <= now || slot.is_gone() {
+            return false;
+        }
+        let slot = slot.clone();
+        book.remove(id);
+        book.insert(id, slot, deadline);
+        self.next.store(book.first(), Ordering::Release);
+        true
+    }
+
+    /// The slot to release, if the lease was open.
+    fn close(&self, id: u64, now: i64) -> Option<Arc<Slot>> {
+        let mut book = self.book.lock();
+        if book.by_id.get(&id)?.1 <= now {
+            return None;
+        }
+        let slot = book.remove(id);
+        self.next.store(book.first(), Ordering::Release);
+        slot
+    }
+}
+
+impl Book {
+    fn first(&self) -> i64 {
+        self.by_deadline.first().map_or(i64::MAX, |(deadline, _)| *deadline)
+    }
+
+    fn insert(&mut self, id: u64, slot: Arc<Slot>, deadline: i64) {
+        self.by_id.insert(id, (slot, deadline));
+        self.by_deadline.insert((deadline, id));
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Arc<Slot>> {
+        let (slot, deadline) = self.by_id.remove(&id)?;
+        self.by_deadline.remove(&(deadline, id));
+        Some(slot)
+    }
+}
+
+impl Core {
+    /// Releases what has run out, before anything is counted. Without leases, one load.
+    pub(crate) fn reap(&self) {
+        let next = self.leases.next.load(Ordering::Acquire);
+        if next != i64::MAX {
+            let now = self.clock.monotonic_ms();
+            if next <= now {
+                self.reap_until(now);
+            }
+        }
+    }
+
+    #[cold]
+    fn reap_until(&self, now: i64) {
+        let _reaping = self.leases.reaper.lock();
+        let due: Vec<Arc<Slot>> = {
+            let mut book = self.leases.book.lock();
+            let mut due = Vec::new();
+            while let Some((deadline, id)) = book.by_deadline.first().copied() {
+                if deadline > now {
+                    break;
+                }
+                due.extend(book.remove(id));
+            }
+            due
+        };
+        for slot in due {
+            self.release(&slot);
+        }
+        let book = self.leases.book.lock();
+        self.leases.next.store(book.first(), Ordering::Release);
+    }
+
+    pub(crate) fn lease(&self, hold: (Arc<Slot>, Arc<WorkerInfo>), lease: Duration) -> Lease {
+        let (slot, worker) = hold;
+        let (wall, now) = (self.clock.wall_ms(), self.clock.monotonic_ms());
+        let id = self.leases.open(slot, now.saturating_add(millis(lease)));
+        let expires_at = wall_time(wall.saturating_add(millis(lease)));
+        Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at }
+    }
+
+    pub(crate) fn renew_lease(&self, id: u64, lease: Duration) -> bool {
+        self.reap();
+        let now = self.clock.monotonic_ms();
+        self.leases.renew(id, now, now.saturating_add(millis(lease)))
+    }
+
+    pub(crate) fn release_lease(&self, id: u64) -> bool {
+        self.reap();
+        let now = self.clock.monotonic_ms();
+        match self.leases.close(id, now) {
+            None => false,
+            Some(slot) => self.release(&slot),
+        }
+    }
+}
+
+/// Unix milliseconds as a date, cut to what `chrono` can hold.
+pub(crate) fn wall_time(ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ms).unwrap_or(if ms < 0 {
+        DateTime::<Utc>::MIN_UTC
+    } else {
+        DateTime::<Utc>::MAX_UTC
+    })
+}

@@ -1,0 +1,299 @@
+//! How a candidate is chosen (S8).
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::core::Core;
+use crate::index::Key;
+use crate::index::ranking::Ranking;
+use crate::liveness::View;
+use crate::slot::{Slot, Word, load};
+use crate::state::WorkerInfo;
+use crate::sync::Ordering;
+
+/// A rule that chooses among the candidates for a model.
+///
+/// Called without any lock held, as often as a pick needs; it may call the registry. A panic in it leaves the
+/// registry as it was.
+///
+/// ```
+/// use hive_registry::{Candidates, Policy};
+///
+/// /// The one with the most free memory among the first 32.
+/// struct Roomiest;
+///
+/// impl Policy for Roomiest {
+///     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+///         (0..candidates.len().min(32))
+///             .filter_map(|at| Some((at, candidates.get(at)?)))
+///             .max_by_key(|(_, candidate)| candidate.worker.vram_free_bytes())
+///             .map(|(at, _)| at)
+///     }
+/// }
+/// ```
+pub trait Policy: Send + Sync {
+    /// The index of the chosen candidate, or none to choose nobody. An index that is out of range or whose
+    /// candidate has gone makes the registry ask again.
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize>;
+}
+
+/// The rule of [`find_best_worker_for_model`](crate::HiveRegistry::find_best_worker_for_model): healthy before
+/// degraded, the lowest load, ties as S4. O(1).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeastLoaded;
+
+/// The best of `d` candidates drawn at random (Mitzenmacher 2001): nearly as even as the least loaded, and a
+/// stale view misleads it less. O(d).
+///
+/// Up to 16 are drawn without repetition, more with. Where there are no more than `d`, the best of all. A `d`
+/// of 0 counts as 1.
+#[derive(Clone, Copy, Debug)]
+pub struct PowerOfChoices {
+    /// How many are drawn.
+    pub d: usize,
+}
+
+/// Each in turn, per model, whatever their load. O(1).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundRobin;
+
+/// Any, with equal chances. O(1).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Random;
+
+/// The eligible workers that have the model loaded; if there are none, the eligible idle workers of any model.
+///
+/// A view of the live registry, not a copy: others change it meanwhile, and an entry found ineligible is taken
+/// out, whereupon the last entry takes its index. What [`get`](Self::get) returned for an index is what
+/// choosing that index means.
+pub struct Candidates<'c> {
+    core: &'c Core,
+    ranking: &'c Ranking,
+    view: &'c View<'c>,
+    model: &'c str,
+    seen: RefCell<SmallVec<[Seen; 8]>>,
+}
+
+/// One worker that may be chosen.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// Its record.
+    pub worker: Arc<WorkerInfo>,
+    /// Its load (S3): 1,000 times GPU percent plus the percentage of its places reserved; less is better.
+    pub load: u64,
+    /// Reservations it holds.
+    pub reservations: u32,
+    key: Key,
+}
+
+struct Seen {
+    at: usize,
+    slot: Arc<Slot>,
+    word: Word,
+}
+
+// === impl Candidates ===
+
+/// Entries found ineligible one by one before all are corrected in one pass.
+const CORRECTIONS: usize = 64;
+
+impl Candidates<'_> {
+    /// How many there are: some may prove ineligible when looked at. O(1).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ranking.ranked()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The candidate at `at`; none once it has gone, or if there are not so many. O(1), a short lock; O(log n)
+    /// if it proves ineligible.
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<Candidate> {
+        let (slot, word, worker) = self.ranking.nth(at, self.view)?;
+        let candidate = Candidate {
+            load: load(&worker, word.count()),
+            reservations: word.count(),
+            key: slot.key(&worker, word.count()),
+            worker,
+        };
+        let mut seen = self.seen.borrow_mut();
+        if seen.last().is_some_and(|last| last.at == at) {
+            seen.pop();
+        }
+        seen.push(Seen { at, slot, word });
+        Some(candidate)
+    }
+
+    /// A candidate drawn with equal chances, and its index; none if nobody is eligible. O(1) expected; O(n)
+    /// once after a mass silence.
+    #[must_use]
+    pub fn random(&self) -> Option<(usize, Candidate)> {
+        self.draw(|len| self.core.random_below(len))
+    }
+
+    fn best(&self) -> Option<usize> {
+        let at = self.ranking.best_place(self.view)?;
+        self.get(at)?;
+        Some(at)
+    }
+
+    fn next(&self) -> Option<(usize, Candidate)> {
+        self.draw(|len| self.ranking.cursor.fetch_add(1, Ordering::Relaxed) % len)
+    }
+
+    fn draw(&self, choose: impl Fn(usize) -> usize) -> Option<(usize, Candidate)> {
+        let draw = || match self.len() {
+            0 => None,
+            len => {
+                let at = choose(len);
+                self.get(at).map(|candidate| (at, candidate))
+            }
+        };
+        (0..CORRECTIONS).find_map(|_| draw()).or_else(|| {
+            self.ranking.correct(self.view);
+            (0..CORRECTIONS).find_map(|_| draw())
+        })
+    }
+
+    /// What choosing `at` means, if it may still be chosen; with the word as the policy saw it.
+    fn chosen(&self, at: usize) -> Option<(Arc<Slot>, Word, Arc<WorkerInfo>)> {
+        let seen = {
+            let seen = self.seen.borrow();
+            seen.iter().rev().find(|seen| seen.at == at).map(|seen| (seen.slot.clone(), seen.word))
+        };
+        let Some((slot, word)) = seen else {
+            return self.ranking.nth(at, self.view);
+        };
+        let (_, record) = slot.eligible(self.ranking.side(), self.model)?;
+        slot.pulse().is_live(self.view).then_some((slot, word, record))
+    }
+}
+
+impl fmt::Debug for Candidates<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidates")
+            .field("model", &self.model)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === the built-in policies ===
+
+impl Policy for LeastLoaded {
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+        candidates.best()
+    }
+}
+
+impl Policy for PowerOfChoices {
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+        const DISTINCT: usize = 16;
+        let d = self.d.max(1);
+        if candidates.len() <= d {
+            return candidates.best();
+        }
+        let mut drawn: SmallVec<[usize; DISTINCT]> = SmallVec::new();
+        let mut best: Option<(Key, usize)> = None;
+        // Bounded, for the set may shrink below `d` while it is drawn from.
+        for _ in 0..d.saturating_mul(4).saturating_add(CORRECTIONS) {
+            let (at, candidate) = candidates.random()?;
+            if d <= DISTINCT && drawn.contains(&at) {
+                continue;
+            }
+            drawn.push(at);
+            if best.is_none_or(|(key, _)| candidate.key < key) {
+                best = Some((candidate.key, at));
+            }
+            if drawn.len() == d {
+                break;
+            }
+        }
+        best.map(|(_, at)| at)
+    }
+}
+
+impl Policy for RoundRobin {
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+        candidates.next().map(|(at, _)| at)
+    }
+}
+
+impl Policy for Random {
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+        candidates.random().map(|(at, _)| at)
+    }
+}
+
+// === picking by policy ===
+
+/// How often a policy is asked again when its choice has gone or was taken (S8).
+const ASKED: usize = 3;
+
+impl Core {
+    pub(crate) fn pick_with(&self, model: &str, policy: &dyn Policy) -> Option<Arc<WorkerInfo>> {
+        let found = self.ask(model, policy, |_, _| true);
+        self.counters.picked(match found {
+            Asked::Chose(_, record) => Some(record),
+            Asked::Declined => None,
+            Asked::Failed => self.best(model, &self.view()),
+        })
+    }
+
+    pub(crate) fn reserve_with(
+        &self,
+        model: &str,
+        policy: &dyn Policy,
+    ) -> Option<(Arc<Slot>, Arc<WorkerInfo>)> {
+        let turn = self.next_turn();
+        match self.ask(model, policy, |slot, word| slot.admit_count(word.count(), turn)) {
+            Asked::Chose(slot, record) => {
+                self.counters.reservations(1);
+                self.counters.picked(Some((slot, record)))
+            }
+            Asked::Declined => self.counters.picked(None),
+            Asked::Failed => self.reserve(model),
+        }
+    }
+
+    /// Asks for a choice that `take` accepts.
+    fn ask(&self, model: &str, policy: &dyn Policy, take: impl Fn(&Arc<Slot>, Word) -> bool) -> Asked {
+        for _ in 0..ASKED {
+            let view = self.view();
+            let of_model = self.models.get(model);
+            let eligible = |ranking: &&Ranking| ranking.best_place(&view).is_some();
+            let Some(ranking) = of_model.as_deref().filter(eligible).or(Some(&self.idle).filter(eligible))
+            else {
+                return Asked::Declined;
+            };
+            let candidates =
+                Candidates { core: self, ranking, view: &view, model, seen: RefCell::new(SmallVec::new()) };
+            let Some(at) = policy.choose(&candidates) else {
+                return Asked::Declined;
+            };
+            if let Some((slot, word, record)) = candidates.chosen(at) {
+                if take(&slot, word) {
+                    return Asked::Chose(slot, record);
+                }
+            }
+        }
+        Asked::Failed
+    }
+}
+
+enum Asked {
+    Chose(Arc<Slot>, Arc<WorkerInfo>),
+    /// The policy chose nobody, or there is nobody.
+    Declined,
+    /// Its choices had all gone or were taken.
+    Failed,
+}

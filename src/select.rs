@@ -1,0 +1,146 @@
+//! The default rule (S2) and its explanation (S9).
+
+use std::sync::Arc;
+
+use crate::core::Core;
+use crate::liveness::View;
+use crate::names::{HiveId, ModelId};
+use crate::slot::{Side, Slot};
+use crate::state::{WorkerHealth, WorkerInfo, WorkerLifecycle};
+
+/// Why a pick goes where it goes; from [`HiveRegistry::explain`](crate::HiveRegistry::explain).
+///
+/// Each worker with the model loaded is counted once, under the first reason that applies, in the order of
+/// the fields from `stale` on.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The model asked for.
+    pub model: ModelId,
+    /// Workers that have it loaded.
+    pub workers: usize,
+    /// Of these, workers that may be picked.
+    pub eligible: usize,
+    /// Their hive was not heard within the liveness window.
+    pub stale: usize,
+    /// They or their hive are unhealthy.
+    pub unhealthy: usize,
+    /// They are loading.
+    pub loading: usize,
+    /// They are draining, or their hive is stopping or stopped.
+    pub draining: usize,
+    /// They are in another state that takes no requests.
+    pub other: usize,
+    /// They hold as many reservations as they take.
+    pub full: usize,
+    /// Eligible idle workers of any model or none, among which a pick falls back when `eligible` is 0.
+    pub idle_fallbacks: usize,
+    /// What the pick would be.
+    pub pick: Option<(HiveId, Arc<WorkerInfo>)>,
+}
+
+enum Standing {
+    Eligible,
+    Stale,
+    Unhealthy,
+    Loading,
+    Draining,
+    Other,
+    Full,
+}
+
+impl Core {
+    /// S2, S7: load the winner, check it, done; what is found wrong is corrected under the ranking's lock.
+    pub(crate) fn best(&self, model: &str, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
+        self.best_of_model(model, view).or_else(|| self.best_idle(view))
+    }
+
+    fn best_of_model(&self, model: &str, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
+        let winner = self.models.winner(model)?;
+        // No winner: nobody is ranked.
+        if let Some(record) = winner.as_ref()?.offer_live(Side::Model, model, view) {
+            return Some(record);
+        }
+        drop(winner);
+        self.models.get(model)?.best_locked(view)
+    }
+
+    fn best_idle(&self, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
+        let winner = self.idle.winner();
+        if let Some(record) = winner.as_ref()?.offer_live(Side::Idle, "", view) {
+            return Some(record);
+        }
+        drop(winner);
+        self.idle.best_locked(view)
+    }
+
+    /// S5: chooses by the same rule and counts in one step.
+    pub(crate) fn reserve(&self, model: &str) -> Option<(Arc<Slot>, Arc<WorkerInfo>)> {
+        let view = self.view();
+        let turn = self.next_turn();
+        let of_model = self.models.get(model);
+        let hold = of_model
+            .and_then(|ranking| ranking.reserve(&view, turn))
+            .or_else(|| self.idle.reserve(&view, turn));
+        if hold.is_some() {
+            self.counters.reservations(1);
+        }
+        self.counters.picked(hold)
+    }
+
+    pub(crate) fn explain(&self, model: &str) -> Explanation {
+        let view = self.view();
+        let members = self.models.get(model).map_or_else(Vec::new, |ranking| ranking.members());
+        let mut told = Explanation {
+            model: model.into(),
+            workers: 0,
+            eligible: 0,
+            stale: 0,
+            unhealthy: 0,
+            loading: 0,
+            draining: 0,
+            other: 0,
+            full: 0,
+            idle_fallbacks: 0,
+            pick: None,
+        };
+        for slot in &members {
+            let record = slot.record();
+            if slot.is_gone() || record.model_id.as_deref() != Some(model) {
+                continue;
+            }
+            told.workers += 1;
+            *match standing(slot, &record, &view) {
+                Standing::Eligible => &mut told.eligible,
+                Standing::Stale => &mut told.stale,
+                Standing::Unhealthy => &mut told.unhealthy,
+                Standing::Loading => &mut told.loading,
+                Standing::Draining => &mut told.draining,
+                Standing::Other => &mut told.other,
+                Standing::Full => &mut told.full,
+            } += 1;
+        }
+        let is_fallback =
+            |slot: &&Arc<Slot>| slot.eligible(Side::Idle, "").is_some() && slot.pulse().is_live(&view);
+        told.idle_fallbacks = self.idle.members().iter().filter(is_fallback).count();
+        told.pick = self.best(model, &view).map(|worker| (worker.hive_id.clone(), worker));
+        told
+    }
+}
+
+fn standing(slot: &Slot, record: &WorkerInfo, view: &View<'_>) -> Standing {
+    if !slot.pulse().is_live(view) {
+        return Standing::Stale;
+    }
+    if record.health_status == WorkerHealth::Unhealthy {
+        return Standing::Unhealthy;
+    }
+    match record.state {
+        WorkerLifecycle::Loading => Standing::Loading,
+        WorkerLifecycle::Draining => Standing::Draining,
+        WorkerLifecycle::Other(_) => Standing::Other,
+        WorkerLifecycle::Idle | WorkerLifecycle::Busy if !slot.pulse().serves() => Standing::Draining,
+        WorkerLifecycle::Idle | WorkerLifecycle::Busy if slot.word().is_full() => Standing::Full,
+        WorkerLifecycle::Idle | WorkerLifecycle::Busy => Standing::Eligible,
+    }
+}

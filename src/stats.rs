@@ -1,0 +1,193 @@
+//! Counters and heartbeat statistics (E2). Nothing is decided by reading them, so they are relaxed.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+use crate::names::HiveId;
+
+/// What the registry has done since it was built; from [`HiveRegistry::stats`](crate::HiveRegistry::stats).
+/// Each number is exact at rest; taken while others work, the numbers are of slightly different moments.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Heartbeats by outcome.
+    pub heartbeats: HeartbeatCounts,
+    /// Picks and reservations that found a worker.
+    pub picks: u64,
+    /// Picks and reservations that found none.
+    pub misses: u64,
+    /// Reservations held now, leases included.
+    pub reservations_open: u64,
+    /// Events lost by slow readers.
+    pub events_dropped: u64,
+    /// Hives evicted.
+    pub evictions: u64,
+    /// Eviction passes that held for a mass silence.
+    pub holds: u64,
+    /// Heartbeat statistics of each hive, by hive id.
+    pub hives: Vec<HiveStats>,
+}
+
+/// Heartbeats by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeartbeatCounts {
+    /// Of hives not known before.
+    pub registered: u64,
+    /// Of known hives.
+    pub updated: u64,
+    /// Too old, dropped.
+    pub superseded: u64,
+    /// Of removed hives, dropped.
+    pub removed: u64,
+    /// Refused with an error.
+    pub refused: u64,
+}
+
+/// How regularly a hive beats. 0 until it has beaten twice.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HiveStats {
+    /// The hive.
+    pub hive_id: HiveId,
+    /// Heartbeats since it was registered, superseded ones included.
+    pub heartbeats: u64,
+    /// Mean time between arrivals.
+    pub mean_interval: Duration,
+    /// Smoothed difference between successive intervals, as RFC 3550, section 6.4.1:
+    /// `J += (|D| - J) / 16`.
+    pub jitter: Duration,
+    /// The longest time between two arrivals.
+    pub longest_gap: Duration,
+    /// Workers that appeared since it was registered, those it registered with included.
+    pub workers_added: u64,
+    /// Workers that vanished since it was registered.
+    pub workers_removed: u64,
+}
+
+/// The counters, in stripes: threads that count at once mostly write to different cache lines.
+pub(crate) struct Counters {
+    stripes: [CachePadded<Stripe>; STRIPES],
+    pub(crate) evictions: AtomicU64,
+    pub(crate) holds: AtomicU64,
+}
+
+const STRIPES: usize = 16;
+
+#[derive(Default)]
+pub(crate) struct Stripe {
+    pub(crate) picks: AtomicU64,
+    pub(crate) misses: AtomicU64,
+    /// May be negative in one stripe; the sum is not.
+    reservations: AtomicI64,
+    pub(crate) registered: AtomicU64,
+    pub(crate) updated: AtomicU64,
+    pub(crate) superseded: AtomicU64,
+    pub(crate) removed: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self { stripes: Default::default(), evictions: AtomicU64::new(0), holds: AtomicU64::new(0) }
+    }
+
+    /// This thread's stripe.
+    pub(crate) fn mine(&self) -> &Stripe {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static STRIPE: usize = NEXT.fetch_add(1, Relaxed) % STRIPES;
+        }
+        // A pick in a destructor of this very thread finds the local gone.
+        &self.stripes[STRIPE.try_with(|stripe| *stripe).unwrap_or(0)]
+    }
+
+    /// Counts a pick or a miss on the way through.
+    pub(crate) fn picked<T>(&self, found: Option<T>) -> Option<T> {
+        let stripe = self.mine();
+        add(if found.is_some() { &stripe.picks } else { &stripe.misses });
+        found
+    }
+
+    pub(crate) fn reservations(&self, delta: i64) {
+        self.mine().reservations.fetch_add(delta, Relaxed);
+    }
+
+    pub(crate) fn total(&self) -> Stats {
+        let sum = |field: fn(&Stripe) -> &AtomicU64| -> u64 {
+            self.stripes.iter().map(|stripe| field(stripe).load(Relaxed)).sum()
+        };
+        let open: i64 = self.stripes.iter().map(|stripe| stripe.reservations.load(Relaxed)).sum();
+        Stats {
+            heartbeats: HeartbeatCounts {
+                registered: sum(|stripe| &stripe.registered),
+                updated: sum(|stripe| &stripe.updated),
+                superseded: sum(|stripe| &stripe.superseded),
+                removed: sum(|stripe| &stripe.removed),
+                refused: sum(|stripe| &stripe.refused),
+            },
+            picks: sum(|stripe| &stripe.picks),
+            misses: sum(|stripe| &stripe.misses),
+            reservations_open: u64::try_from(open).unwrap_or(0),
+            events_dropped: 0,
+            evictions: self.evictions.load(Relaxed),
+            holds: self.holds.load(Relaxed),
+            hives: Vec::new(),
+        }
+    }
+}
+
+pub(crate) fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// One hive's arrivals, in constant memory; under its cell's lock.
+#[derive(Default)]
+pub(crate) struct Arrivals {
+    count: u64,
+    first_ms: i64,
+    last_ms: i64,
+    last_gap_ms: i64,
+    longest_gap_ms: i64,
+    jitter_ms: f64,
+    pub(crate) added: u64,
+    pub(crate) removed: u64,
+}
+
+impl Arrivals {
+    pub(crate) fn arrived(&mut self, monotonic_ms: i64) {
+        if self.count == 0 {
+            self.first_ms = monotonic_ms;
+        } else {
+            let gap = monotonic_ms.saturating_sub(self.last_ms).max(0);
+            if self.count > 1 {
+                let difference = gap.abs_diff(self.last_gap_ms) as f64;
+                self.jitter_ms += (difference - self.jitter_ms) / 16.0;
+            }
+            self.last_gap_ms = gap;
+            self.longest_gap_ms = self.longest_gap_ms.max(gap);
+        }
+        self.last_ms = monotonic_ms;
+        self.count += 1;
+    }
+
+    pub(crate) fn told(&self, hive_id: HiveId) -> HiveStats {
+        let span_ms = self.last_ms.saturating_sub(self.first_ms).max(0) as f64;
+        let intervals = self.count.saturating_sub(1).max(1) as f64;
+        HiveStats {
+            hive_id,
+            heartbeats: self.count,
+            mean_interval: seconds(span_ms / intervals),
+            jitter: seconds(self.jitter_ms),
+            longest_gap: Duration::from_millis(self.longest_gap_ms.unsigned_abs()),
+            workers_added: self.added,
+            workers_removed: self.removed,
+        }
+    }
+}
+
+fn seconds(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or(Duration::MAX)
+}

@@ -1,0 +1,512 @@
+//! I2: every bound on what a heartbeat may hold, checked before anything is touched.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use smol_str::format_smolstr;
+
+use super::borrowed::{
+    Body, CapabilityTwin, HealthStatus, HiveTwin, PlainTwin, ProcessTwin, Str, TelemetryTwin, WorkerTwin,
+};
+use super::{Capability, HiveHealth, HiveInfo, MAX_ID_BYTES, MAX_TEXT_BYTES, MAX_URL_BYTES, ProcessStats};
+use crate::error::HeartbeatError;
+use crate::names::{HiveId, Text};
+use crate::state::{Backend, WorkerHealth, WorkerInfo, WorkerLifecycle};
+
+/// A checked heartbeat of either form, still borrowing from the input.
+pub(crate) struct Beat<'a> {
+    pub(crate) hive_id: Str<'a>,
+    pub(crate) order: OrderKey,
+    pub(crate) hive: Option<Hive<'a>>,
+    /// Ordered by id.
+    pub(crate) workers: Vec<Draft<'a>>,
+}
+
+/// What orders a hive's heartbeats (I3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OrderKey {
+    /// (epoch, seq)
+    pub(crate) pair: Option<(u64, u64)>,
+    pub(crate) timestamp: DateTime<Utc>,
+}
+
+/// The hive of a telemetry heartbeat.
+pub(crate) struct Hive<'a> {
+    twin: HiveTwin<'a>,
+    capabilities: Option<Vec<CapabilityTwin<'a>>>,
+}
+
+/// A checked worker, about to become a [`WorkerInfo`].
+pub(crate) struct Draft<'a> {
+    pub(crate) id: Str<'a>,
+    state: WorkerLifecycle,
+    last_heartbeat: DateTime<Utc>,
+    health: WorkerHealth,
+    url: Option<Str<'a>>,
+    pub(crate) model: Option<Str<'a>>,
+    backend: Option<Backend>,
+    device_id: Option<u32>,
+    vram_bytes: Option<u64>,
+    vram_total_bytes: Option<u64>,
+    ram_bytes: Option<u64>,
+    cpu_percent: Option<f32>,
+    gpu_percent: Option<f32>,
+    max_concurrency: Option<u32>,
+    process: Option<ProcessTwin<'a>>,
+}
+
+// === impl Beat ===
+
+impl<'a> Beat<'a> {
+    /// Checks everything but what depends on the registry's state. O(bytes + workers log workers).
+    pub(crate) fn check(body: Body<'a>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
+        match body {
+            Body::Plain(twin) => Self::check_plain(twin, workers_per_hive),
+            Body::Telemetry(twin) => Self::check_telemetry(twin, workers_per_hive),
+        }
+    }
+
+    fn check_plain(twin: PlainTwin<'a>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
+        text("hive_id", twin.hive_id.as_str(), MAX_ID_BYTES)?;
+        let order = order(&twin.timestamp, twin.epoch, twin.seq)?;
+        count(twin.workers.len(), workers_per_hive)?;
+        let mut workers = Vec::with_capacity(twin.workers.len());
+        for (at, worker) in twin.workers.into_iter().enumerate() {
+            workers.push(Draft::check(at, worker)?);
+        }
+        sort(&mut workers)?;
+        Ok(Self { hive_id: twin.hive_id, order, hive: None, workers })
+    }
+
+    fn check_telemetry(twin: TelemetryTwin<'a>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
+        let hive = Hive::check(twin.hive, twin.capabilities)?;
+        let order = order(&twin.timestamp, twin.epoch, twin.seq)?;
+        let origin = Origin {
+            host: Some(Host::of(hive.twin.hostname.as_str())),
+            health: hive.worker_health(),
+            last_heartbeat: order.timestamp,
+            backend: hive.backend(),
+        };
+        let workers = drafts(twin.workers, &origin, workers_per_hive)?;
+        Ok(Self { hive_id: hive.twin.id.clone(), order, hive: Some(hive), workers })
+    }
+}
+
+/// I6: the workers of a bare process list, on a hive of which `info` is known, heard at `now`.
+pub(crate) fn processes<'a>(
+    processes: Vec<ProcessTwin<'a>>,
+    info: Option<(&HiveInfo, Option<&[Capability]>)>,
+    now: DateTime<Utc>,
+    workers_per_hive: usize,
+) -> Result<Vec<Draft<'a>>, HeartbeatError> {
+    let origin = Origin {
+        host: info.map(|(info, _)| Host::of(&info.hostname)),
+        health: match info.map(|(info, _)| &info.health_status) {
+            None | Some(HiveHealth::Healthy) => WorkerHealth::Healthy,
+            Some(HiveHealth::Degraded { .. }) => WorkerHealth::Degraded,
+            Some(HiveHealth::Unhealthy { .. }) => WorkerHealth::Unhealthy,
+        },
+        last_heartbeat: now,
+        backend: info.and_then(|(_, all)| backend_of(all?.iter().map(|device| &*device.device_type))),
+    };
+    drafts(processes, &origin, workers_per_hive)
+}
+
+fn drafts<'a>(
+    processes: Vec<ProcessTwin<'a>>,
+    origin: &Origin<'_>,
+    workers_per_hive: usize,
+) -> Result<Vec<Draft<'a>>, HeartbeatError> {
+    count(processes.len(), workers_per_hive)?;
+    let mut workers = Vec::with_capacity(processes.len());
+    for (at, process) in processes.into_iter().enumerate() {
+        workers.push(Draft::check_process(at, process, origin)?);
+    }
+    sort(&mut workers)?;
+    Ok(workers)
+}
+
+fn count(workers: usize, bound: usize) -> Result<(), HeartbeatError> {
+    if workers <= bound {
+        return Ok(());
+    }
+    Err(HeartbeatError::OverLimit { limit: "workers_per_hive", wanted: workers, bound })
+}
+
+/// By id; hives send their workers in one order, so mostly there is nothing to do.
+fn sort(workers: &mut [Draft<'_>]) -> Result<(), HeartbeatError> {
+    if !workers.is_sorted_by(|a, b| a.id.as_str() <= b.id.as_str()) {
+        workers.sort_unstable_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+    }
+    match workers.windows(2).find(|pair| pair[0].id.as_str() == pair[1].id.as_str()) {
+        None => Ok(()),
+        Some(pair) => Err(invalid("workers[].worker_id", pair[0].id.as_str(), "no two workers of one id")),
+    }
+}
+
+fn order(timestamp: &Str<'_>, epoch: Option<u64>, seq: Option<u64>) -> Result<OrderKey, HeartbeatError> {
+    let pair = match (epoch, seq) {
+        (Some(epoch), Some(seq)) => Some((epoch, seq)),
+        (None, None) => None,
+        (Some(_), None) => return Err(invalid("seq", "none", "both of epoch and seq, or neither")),
+        (None, Some(_)) => return Err(invalid("epoch", "none", "both of epoch and seq, or neither")),
+    };
+    Ok(OrderKey { pair, timestamp: time("timestamp", timestamp.as_str())? })
+}
+
+// === impl Draft ===
+
+/// What the workers of a telemetry heartbeat have from their hive.
+struct Origin<'h> {
+    host: Option<Host<'h>>,
+    health: WorkerHealth,
+    last_heartbeat: DateTime<Utc>,
+    backend: Option<Backend>,
+}
+
+/// A host as it stands in a url.
+enum Host<'h> {
+    Name(&'h str),
+    V6(&'h str),
+}
+
+impl<'h> Host<'h> {
+    fn of(hostname: &'h str) -> Self {
+        if hostname.parse::<Ipv6Addr>().is_ok() { Self::V6(hostname) } else { Self::Name(hostname) }
+    }
+}
+
+impl<'a> Draft<'a> {
+    fn check(at: usize, worker: WorkerTwin<'a>) -> Result<Self, HeartbeatError> {
+        let field = |name| Field("workers", at, name);
+        text(field("worker_id"), worker.worker_id.as_str(), MAX_ID_BYTES)?;
+        text(field("state"), worker.state.as_str(), MAX_TEXT_BYTES)?;
+        text(field("health_status"), worker.health_status.as_str(), MAX_TEXT_BYTES)?;
+        for (name, value, bound) in [
+            ("url", &worker.url, MAX_URL_BYTES),
+            ("model_id", &worker.model_id, MAX_ID_BYTES),
+            ("backend", &worker.backend, MAX_TEXT_BYTES),
+        ] {
+            if let Some(value) = value {
+                text(field(name), value.as_str(), bound)?;
+            }
+        }
+        for (name, value) in [("cpu_percent", worker.cpu_percent), ("gpu_percent", worker.gpu_percent)] {
+            if let Some(value) = value {
+                number(field(name), f64::from(value))?;
+            }
+        }
+        if worker.max_concurrency == Some(0) {
+            return Err(invalid(field("max_concurrency"), 0, "at least 1"));
+        }
+        Ok(Self {
+            state: WorkerLifecycle::parse(worker.state.as_str()),
+            last_heartbeat: time(field("last_heartbeat"), worker.last_heartbeat.as_str())?,
+            health: WorkerHealth::parse(worker.health_status.as_str()),
+            url: worker.url,
+            model: worker.model_id,
+            backend: worker.backend.map(|backend| Backend::parse(backend.as_str())),
+            device_id: worker.device_id,
+            vram_bytes: worker.vram_bytes,
+            vram_total_bytes: worker.vram_total_bytes,
+            ram_bytes: worker.ram_bytes,
+            cpu_percent: worker.cpu_percent,
+            gpu_percent: worker.gpu_percent,
+            max_concurrency: worker.max_concurrency,
+            process: None,
+            id: worker.worker_id,
+        })
+    }
+
+    fn check_process(
+        at: usize,
+        process: ProcessTwin<'a>,
+        origin: &Origin<'_>,
+    ) -> Result<Self, HeartbeatError> {
+        let field = |name| Field("workers", at, name);
+        text(field("group"), process.group.as_str(), MAX_ID_BYTES)?;
+        text(field("instance"), process.instance.as_str(), MAX_ID_BYTES)?;
+        if let Some(model) = &process.model {
+            text(field("model"), model.as_str(), MAX_ID_BYTES)?;
+        }
+        for (name, value) in [
+            ("cpu_pct", process.cpu_pct),
+            ("io_r_mb_s", process.io_r_mb_s),
+            ("io_w_mb_s", process.io_w_mb_s),
+            ("gpu_util_pct", process.gpu_util_pct),
+        ] {
+            number(field(name), f64::from(value))?;
+        }
+        let (group, instance) = (process.group.as_str(), process.instance.as_str());
+        let id = format_smolstr!("{group}-{instance}");
+        text(field("group"), &id, MAX_ID_BYTES)?;
+        // Only what is a port and nothing else: "+80" and "080" parse as numbers, but name other addresses.
+        let port = instance.parse::<u16>().ok().filter(|port| *port > 0 && !instance.starts_with(['+', '0']));
+        let url = port.and_then(|port| {
+            Some(match origin.host.as_ref()? {
+                Host::Name(host) => format_smolstr!("http://{host}:{port}"),
+                Host::V6(host) => format_smolstr!("http://[{host}]:{port}"),
+            })
+        });
+        Ok(Self {
+            id: Str::Made(id),
+            state: if process.gpu_util_pct == 0.0 { WorkerLifecycle::Idle } else { WorkerLifecycle::Busy },
+            last_heartbeat: origin.last_heartbeat,
+            health: origin.health.clone(),
+            url: url.map(Str::Made),
+            model: process.model.clone(),
+            backend: origin.backend.clone(),
+            device_id: None,
+            vram_bytes: Some(bytes(field("vram_mb"), process.vram_mb)?),
+            vram_total_bytes: Some(bytes(field("total_vram_mb"), process.total_vram_mb)?),
+            ram_bytes: Some(bytes(field("rss_mb"), process.rss_mb)?),
+            cpu_percent: Some(process.cpu_pct),
+            gpu_percent: Some(process.gpu_util_pct),
+            max_concurrency: None,
+            process: Some(process),
+        })
+    }
+
+    /// The record, sharing every string with the one before that did not change.
+    pub(crate) fn record(self, hive_id: &HiveId, old: Option<&WorkerInfo>) -> WorkerInfo {
+        WorkerInfo {
+            hive_id: hive_id.clone(),
+            worker_id: self.id.keep(old.map(|old| &old.worker_id)),
+            state: self.state,
+            last_heartbeat: self.last_heartbeat,
+            health_status: self.health,
+            url: self.url.map(|url| url.keep(old.and_then(|old| old.url.as_ref()))),
+            model_id: self.model.map(|model| model.keep(old.and_then(|old| old.model_id.as_ref()))),
+            backend: self.backend,
+            device_id: self.device_id,
+            vram_bytes: self.vram_bytes,
+            vram_total_bytes: self.vram_total_bytes,
+            ram_bytes: self.ram_bytes,
+            cpu_percent: self.cpu_percent,
+            gpu_percent: self.gpu_percent,
+            max_concurrency: self.max_concurrency,
+            process: self.process.map(|process| {
+                let old = old.and_then(|old| old.process.as_deref());
+                Arc::new(process.record(old))
+            }),
+        }
+    }
+}
+
+impl ProcessTwin<'_> {
+    fn record(self, old: Option<&ProcessStats>) -> ProcessStats {
+        ProcessStats {
+            pid: self.pid,
+            group: self.group.keep(old.map(|old| &old.group)),
+            instance: self.instance.keep(old.map(|old| &old.instance)),
+            cpu_pct: self.cpu_pct,
+            rss_mb: self.rss_mb,
+            io_r_mb_s: self.io_r_mb_s,
+            io_w_mb_s: self.io_w_mb_s,
+            uptime_s: self.uptime_s,
+            gpu_util_pct: self.gpu_util_pct,
+            vram_mb: self.vram_mb,
+            total_vram_mb: self.total_vram_mb,
+            model: self.model.map(|model| model.keep::<Text>(old.and_then(|old| old.model.as_ref()))),
+        }
+    }
+}
+
+// === impl Hive ===
+
+impl<'a> Hive<'a> {
+    fn check(
+        twin: HiveTwin<'a>,
+        capabilities: Option<Vec<CapabilityTwin<'a>>>,
+    ) -> Result<Self, HeartbeatError> {
+        text("hive.id", twin.id.as_str(), MAX_ID_BYTES)?;
+        text("hive.hostname", twin.hostname.as_str(), MAX_TEXT_BYTES)?;
+        text("hive.version", twin.version.as_str(), MAX_TEXT_BYTES)?;
+        match (&twin.health_status.reason, twin.health_status.status) {
+            (_, HealthStatus::Healthy) => {}
+            (Some(reason), _) => text("hive.health_status.reason", reason.as_str(), MAX_TEXT_BYTES)?,
+            (None, _) => {
+                return Err(invalid(
+                    "hive.health_status.reason",
+                    "none",
+                    "a reason unless the hive is healthy",
+                ));
+            }
+        }
+        for (at, device) in capabilities.iter().flatten().enumerate() {
+            let field = |name| Field("capabilities", at, name);
+            text(field("id"), device.id.as_str(), MAX_ID_BYTES)?;
+            text(field("name"), device.name.as_str(), MAX_TEXT_BYTES)?;
+            text(field("device_type"), device.device_type.as_str(), MAX_TEXT_BYTES)?;
+            if let Some(version) = &device.compute_capability {
+                text(field("compute_capability"), version.as_str(), MAX_TEXT_BYTES)?;
+            }
+            if let Some(gb) = device.vram_gb {
+                number(field("vram_gb"), gb)?;
+            }
+        }
+        Ok(Self { twin, capabilities })
+    }
+
+    fn worker_health(&self) -> WorkerHealth {
+        match self.twin.health_status.status {
+            HealthStatus::Healthy => WorkerHealth::Healthy,
+            HealthStatus::Degraded => WorkerHealth::Degraded,
+            HealthStatus::Unhealthy => WorkerHealth::Unhealthy,
+        }
+    }
+
+    fn backend(&self) -> Option<Backend> {
+        backend_of(self.capabilities.as_ref()?.iter().map(|device| device.device_type.as_str()))
+    }
+
+    /// The record, the old one where nothing changed.
+    pub(crate) fn info(&self, old: Option<&Arc<HiveInfo>>) -> Arc<HiveInfo> {
+        let HiveTwin { id, hostname, port, operational_status, health_status, version } = &self.twin;
+        let reason = || health_status.reason.as_ref().map_or("", Str::as_str);
+        if let Some(old) = old {
+            let same_health = match (&old.health_status, health_status.status) {
+                (HiveHealth::Healthy, HealthStatus::Healthy) => true,
+                (HiveHealth::Degraded { reason: old }, HealthStatus::Degraded)
+                | (HiveHealth::Unhealthy { reason: old }, HealthStatus::Unhealthy) => old == reason(),
+                _ => false,
+            };
+            if same_health
+                && old.id == id.as_str()
+                && old.hostname == hostname.as_str()
+                && old.port == *port
+                && old.operational_status == *operational_status
+                && old.version == version.as_str()
+            {
+                return old.clone();
+            }
+        }
+        Arc::new(HiveInfo {
+            id: id.as_str().into(),
+            hostname: hostname.as_str().into(),
+            port: *port,
+            operational_status: *operational_status,
+            health_status: match health_status.status {
+                HealthStatus::Healthy => HiveHealth::Healthy,
+                HealthStatus::Degraded => HiveHealth::Degraded { reason: reason().into() },
+                HealthStatus::Unhealthy => HiveHealth::Unhealthy { reason: reason().into() },
+            },
+            version: version.as_str().into(),
+        })
+    }
+
+    /// The record of the devices, the old one where nothing changed.
+    pub(crate) fn capabilities(&self, old: Option<&Arc<[Capability]>>) -> Option<Arc<[Capability]>> {
+        let new = self.capabilities.as_ref()?;
+        if let Some(old) = old {
+            if old.len() == new.len() && old.iter().zip(new).all(|(old, new)| new.equals(old)) {
+                return Some(old.clone());
+            }
+        }
+        Some(new.iter().map(CapabilityTwin::record).collect())
+    }
+}
+
+impl CapabilityTwin<'_> {
+    fn equals(&self, old: &Capability) -> bool {
+        old.id == self.id.as_str()
+            && old.name == self.name.as_str()
+            && old.device_type == self.device_type.as_str()
+            && old.vram_gb == self.vram_gb
+            && old.compute_capability.as_deref() == self.compute_capability.as_ref().map(Str::as_str)
+    }
+
+    fn record(&self) -> Capability {
+        Capability {
+            id: self.id.as_str().into(),
+            name: self.name.as_str().into(),
+            device_type: self.device_type.as_str().into(),
+            vram_gb: self.vram_gb,
+            compute_capability: self.compute_capability.as_ref().map(|version| version.as_str().into()),
+        }
+    }
+}
+
+/// "From the hive's capabilities where known": the one kind of GPU it declares, or the CPU where it declares
+/// nothing else. With two kinds of GPU nothing says which one a process uses.
+fn backend_of<'t>(device_types: impl Iterator<Item = &'t str>) -> Option<Backend> {
+    let mut gpu: Option<Backend> = None;
+    let mut cpu = None;
+    for device_type in device_types {
+        match Backend::parse(device_type) {
+            Backend::Cpu => cpu = Some(Backend::Cpu),
+            kind if gpu.as_ref().is_some_and(|gpu| *gpu != kind) => return None,
+            kind => gpu = Some(kind),
+        }
+    }
+    gpu.or(cpu)
+}
+
+// === the bounds ===
+
+/// `list[at].name`, put together only for an error.
+struct Field(&'static str, usize, &'static str);
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}].{}", self.0, self.1, self.2)
+    }
+}
+
+#[cold]
+pub(crate) fn invalid(
+    field: impl fmt::Display,
+    value: impl fmt::Display,
+    bound: impl fmt::Display,
+) -> HeartbeatError {
+    let value = value.to_string();
+    let mut shown: String = value.chars().take(64).flat_map(char::escape_debug).collect();
+    if value.chars().nth(64).is_some() {
+        shown.push_str("...");
+    }
+    HeartbeatError::Invalid {
+        field: field.to_string(),
+        value: format!("\"{shown}\""),
+        bound: bound.to_string(),
+    }
+}
+
+/// A string of 1 to `bound` bytes without control characters.
+fn text(field: impl fmt::Display, value: &str, bound: usize) -> Result<(), HeartbeatError> {
+    if value.is_empty() || value.len() > bound {
+        let bytes = value.len();
+        return Err(invalid(field, value, format_args!("1 to {bound} bytes, not {bytes}")));
+    }
+    // Nearly all text is ASCII, where one look at each byte is enough.
+    let control = if value.is_ascii() {
+        value.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        value.chars().any(char::is_control)
+    };
+    if control { Err(invalid(field, value, "no control characters")) } else { Ok(()) }
+}
+
+fn number(field: impl fmt::Display, value: f64) -> Result<(), HeartbeatError> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(invalid(field, value, "finite and at least 0"))
+}
+
+fn bytes(field: impl fmt::Display, mb: u64) -> Result<u64, HeartbeatError> {
+    mb.checked_mul(1 << 20).ok_or_else(|| invalid(field, mb, format_args!("at most {}", u64::MAX >> 20)))
+}
+
+fn time(field: impl fmt::Display, value: &str) -> Result<DateTime<Utc>, HeartbeatError> {
+    match DateTime::parse_from_rfc3339(value) {
+        Ok(time) => Ok(time.to_utc()),
+        Err(_) => Err(invalid(field, value, "RFC 3339, as 2025-10-21T10:00:00Z")),
+    }
+}
+
+/// An id given as an argument.
+pub(crate) fn id(field: &'static str, value: &str) -> Result<(), HeartbeatError> {
+    text(field, value, MAX_ID_BYTES)
+}
