@@ -192,10 +192,10 @@ impl Core {
     pub(crate) fn random_below(&self, bound: usize) -> usize {
         const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.random.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
-        (u128::from(z) * bound as u128 >> 64) as usize
+        ((u128::from(z) * bound as u128) >> 64) as usize
     }
 
     // === slots ===

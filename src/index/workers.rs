@@ -14,7 +14,7 @@ pub(crate) struct Workers(Map<WorkerId, Namesakes>);
 /// All slots of one id. Mostly one; "llm-8080" may be on thousands of hives, hence a tree.
 enum Namesakes {
     One(Arc<Slot>),
-    Many(Box<BTreeMap<HiveId, Arc<Slot>>>),
+    Many(BTreeMap<HiveId, Arc<Slot>>),
 }
 
 impl Workers {
@@ -78,7 +78,7 @@ impl Namesakes {
             Self::One(one) => {
                 let record = one.record();
                 let both = [(record.hive_id.clone(), one.clone()), (hive_id.clone(), slot.clone())];
-                *self = Self::Many(Box::new(BTreeMap::from(both)));
+                *self = Self::Many(BTreeMap::from(both));
             }
             Self::Many(many) => {
                 many.insert(hive_id.clone(), slot.clone());
