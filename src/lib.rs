@@ -60,6 +60,7 @@
 //! made: a worker may die before the request reaches it.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod builder;
 mod clock;

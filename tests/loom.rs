@@ -1,1 +1,98 @@
+//! Interleavings explored by loom on the code that ships (`make loom`): one scenario a test.
+//!
+//! `src/sync.rs` says what stands in for what. Built only under `--cfg loom`; the preemption bound comes from
+//! `LOOM_MAX_PREEMPTIONS`. The cost beside each is for a bound of 2 on one core.
+#![cfg(loom)]
 
+use hive_registry::{HiveHeartbeatPayload, HiveRegistry, ManualClock, Policy, WorkerState};
+use loom::thread;
+
+const NOW: &str = "2025-10-21T10:00:00Z";
+const MODEL: &str = "m";
+
+fn registry() -> HiveRegistry {
+    let clock = ManualClock::new(1_761_040_800_000);
+    HiveRegistry::builder().clock(clock).seed(1).build().expect("the settings are in bounds")
+}
+
+fn worker(state: &str, max_concurrency: Option<u32>) -> WorkerState {
+    WorkerState {
+        worker_id: "w".into(),
+        state: state.into(),
+        model_id: Some(MODEL.into()),
+        max_concurrency,
+        ..Default::default()
+    }
+}
+
+fn beat(registry: &HiveRegistry, hive: &str, workers: Vec<WorkerState>) {
+    let payload =
+        HiveHeartbeatPayload { hive_id: hive.into(), timestamp: NOW.into(), workers, ..Default::default() };
+    registry.update_hive_state(hive, payload).expect("the heartbeat is in bounds");
+}
+
+/// "Registered into a detached entry": the last worker of a model leaves, and its ranking is pruned, while
+/// another worker joins it.
+#[test]
+fn ranking_pruned_while_a_worker_joins_it() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", vec![worker("Busy", None)]);
+        let pruner = {
+            let registry = registry.clone();
+            thread::spawn(move || beat(&registry, "a", Vec::new()))
+        };
+        beat(&registry, "b", vec![worker("Busy", None)]);
+        // The call has returned, so the worker is found whatever the other thread does.
+        let found = registry.find_best_worker_for_model(MODEL).expect("b has the model loaded");
+        assert!(found.0 == "a" || found.0 == "b");
+        pruner.join().expect("no panic");
+        let (hive, _) = registry.find_best_worker_for_model(MODEL).expect("b has the model loaded");
+        assert_eq!(hive, "b");
+        assert_eq!(registry.explain(MODEL).workers, 1);
+    });
+}
+
+/// Two reservations against one worker with one place: one gets it.
+#[test]
+fn two_reserves_on_the_last_free_place() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", vec![worker("Busy", Some(1))]);
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || registry.reserve_worker_for_model(MODEL))
+        };
+        let mine = registry.reserve_worker_for_model(MODEL);
+        let other = other.join().expect("no panic");
+        assert!(mine.is_some() != other.is_some());
+        assert_eq!(registry.explain(MODEL).full, 1);
+        drop((mine, other));
+        assert_eq!(registry.explain(MODEL).eligible, 1);
+    });
+}
+
+/// The same place wanted under the ranking's lock and by a policy's compare-and-swap without it.
+#[test]
+fn a_reserve_and_a_policy_on_the_last_free_place() {
+    struct First;
+    impl Policy for First {
+        fn choose(&self, candidates: &hive_registry::Candidates<'_>) -> Option<usize> {
+            candidates.get(0).map(|_| 0)
+        }
+    }
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", vec![worker("Busy", Some(1))]);
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || registry.reserve_with(MODEL, &First))
+        };
+        let mine = registry.reserve_worker_for_model(MODEL);
+        let other = other.join().expect("no panic");
+        assert!(mine.is_some() != other.is_some());
+        drop((mine, other));
+        // The release was written through: the place is found again.
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+    });
+}
