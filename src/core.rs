@@ -37,7 +37,6 @@ pub(crate) struct Config {
 /// leases, tombstones).
 pub(crate) struct Core {
     pub(crate) config: Config,
-    pub(crate) clock: Arc<dyn Clock>,
     /// Unix ms less monotonic ms when the core was built: gives the arrival clock its origin.
     origin_ms: i64,
 
@@ -84,10 +83,9 @@ impl Core {
         let idle = Ranking::new(Side::Idle, ModelId::default());
         // For good: the idle ranking is never retired.
         idle.pin();
-        let clock = config.clock.clone();
         let seed = config.seed;
         Self {
-            origin_ms: clamp(clock.wall_ms()).saturating_sub(clamp(clock.monotonic_ms())),
+            origin_ms: clamp(config.clock.wall_ms()).saturating_sub(clamp(config.clock.monotonic_ms())),
             hives: Map::new(config.shards, hasher(seed)),
             models: Models::new(config.shards, seed, config.limits.models),
             idle,
@@ -111,7 +109,6 @@ impl Core {
             feed: Feed::new(),
             counters: Counters::new(),
             sweep: Mutex::new(None),
-            clock,
             config,
         }
     }
@@ -121,8 +118,8 @@ impl Core {
     /// Now, on the liveness clock (L1), Unix ms.
     pub(crate) fn now(&self) -> i64 {
         match self.config.liveness {
-            LivenessClock::Reported => clamp(self.clock.wall_ms()),
-            LivenessClock::Arrival => self.arrival_ms(self.clock.monotonic_ms()),
+            LivenessClock::Reported => clamp(self.config.clock.wall_ms()),
+            LivenessClock::Arrival => self.arrival_ms(self.config.clock.monotonic_ms()),
         }
     }
 

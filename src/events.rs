@@ -118,17 +118,17 @@ impl Feed {
 
     /// Tells the changes of one hive, under its lock, so that they come in order.
     pub(crate) fn emit(&self, hive_id: &HiveId, version: u64, kinds: Vec<EventKind>) {
+        // Declared before the locks, hence dropped after them (C5).
+        let mut lost = Vec::new();
         let mut hub = self.0.state.lock();
-        let mut dropped = 0;
         let first = hub.sequence + 1;
         hub.sequence += kinds.len() as u64;
         for ring in &hub.rings {
             let mut state = ring.state.lock();
             for (sequence, kind) in (first..).zip(&kinds) {
                 if state.queue.len() == state.capacity {
-                    state.queue.pop_front();
+                    lost.extend(state.queue.pop_front());
                     state.lagged += 1;
-                    dropped += 1;
                 }
                 let event = Event { sequence, version, hive_id: hive_id.clone(), kind: kind.clone() };
                 state.queue.push_back(event);
@@ -136,7 +136,7 @@ impl Feed {
             drop(state);
             ring.wake.notify_all();
         }
-        hub.dropped += dropped;
+        hub.dropped += lost.len() as u64;
     }
 
     pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {

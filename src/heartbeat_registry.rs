@@ -1,5 +1,6 @@
 //! The generic store of anything that beats.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -84,9 +85,10 @@ impl<T: HeartbeatItem> HeartbeatRegistry<T> {
         let mut is_new = false;
         let create = || {
             is_new = true;
-            item.clone()
+            Ok::<_, Infallible>(item.clone())
         };
-        let old = self.items.upsert(item.id().into(), create, |kept| std::mem::replace(kept, item.clone()));
+        let Ok(old) =
+            self.items.upsert(item.id().into(), create, |kept| std::mem::replace(kept, item.clone()));
         if is_new { None } else { Some(old) }
     }
 

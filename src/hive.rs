@@ -20,7 +20,7 @@ use crate::state::{HiveRuntimeState, WorkerInfo, WorkerLifecycle};
 use crate::stats::{Arrivals, add};
 use crate::sync::{Mutex, Published};
 use crate::tombstone::Tombstone;
-use crate::wire::{Draft, Hive, HiveInfo, OrderKey, invalid};
+use crate::wire::{Draft, Hive, OrderKey, invalid};
 
 /// How much older than the last heartbeat one without a pair may be and still be a late one; beyond that the
 /// hive's clock stepped back (I3).
@@ -76,7 +76,7 @@ pub(crate) enum Source<'a> {
     },
     /// `update_workers` (I6), made for a hive with this state.
     Call {
-        seen: Option<Arc<HiveInfo>>,
+        seen: Option<Arc<HiveRuntimeState>>,
     },
 }
 
@@ -140,6 +140,10 @@ impl HiveCell {
         }
     }
 
+    fn version(&self) -> u64 {
+        self.state.load().as_ref().map_or(0, |state| state.version)
+    }
+
     /// The state with the reservations of its workers, copied while no heartbeat is applied.
     pub(crate) fn snapshot<T>(&self, f: impl FnOnce(&Arc<HiveRuntimeState>, &[Arc<Slot>]) -> T) -> Option<T> {
         let inner = self.inner.lock();
@@ -160,8 +164,7 @@ impl HiveCell {
         }
         inner.told_offline = true;
         if core.feed.is_read() {
-            let version = self.state.load().as_ref().map_or(0, |state| state.version);
-            core.feed.emit(&self.id, version, vec![EventKind::HiveOffline]);
+            core.feed.emit(&self.id, self.version(), vec![EventKind::HiveOffline]);
         }
     }
 }
@@ -191,7 +194,7 @@ impl Inner {
 
 impl Core {
     pub(crate) fn read_clocks(&self) -> Now {
-        Now { wall_ms: self.clock.wall_ms(), monotonic_ms: self.clock.monotonic_ms() }
+        Now { wall_ms: self.config.clock.wall_ms(), monotonic_ms: self.config.clock.monotonic_ms() }
     }
 
     pub(crate) fn cell(&self, hive_id: &str) -> Option<Arc<HiveCell>> {
@@ -232,18 +235,12 @@ impl Core {
         if let Some(cell) = self.cell(hive_id) {
             return Ok(cell);
         }
-        let mut seat = Some(self.hive_room.take(1)?);
-        Ok(self.hives.upsert(
-            hive_id.into(),
-            || {
-                // Given back by `forget`.
-                if let Some(seat) = seat.take() {
-                    seat.keep();
-                }
-                Arc::new(HiveCell::new(hive_id.into()))
-            },
-            |cell| cell.clone(),
-        ))
+        let create = || {
+            // Given back by `forget`.
+            self.hive_room.take(1)?.keep();
+            Ok(Arc::new(HiveCell::new(hive_id.into())))
+        };
+        self.hives.upsert(hive_id.into(), create, |cell| cell.clone())
     }
 
     /// Takes a retired cell out of the map, if it is still there.
@@ -262,6 +259,7 @@ impl Core {
         garbage: &mut Garbage,
     ) -> Result<Option<HeartbeatOutcome>, HeartbeatError> {
         let before = cell.state.load_full();
+        let is_call = matches!(update.source, Source::Call { .. });
         let (order, info, capabilities) = match update.source {
             Source::Heartbeat { order, hive } => {
                 if self.tombstones.bars(&cell.id, &order, self.config.liveness, now.monotonic_ms) {
@@ -283,17 +281,23 @@ impl Core {
                 (order, info, capabilities)
             }
             Source::Call { seen } => {
-                let info = before.as_ref().and_then(|state| state.hive.clone());
-                if info.as_ref().map(Arc::as_ptr) != seen.as_ref().map(Arc::as_ptr) {
+                let told = |state: &Option<Arc<HiveRuntimeState>>| {
+                    let state = state.as_ref();
+                    (
+                        state.and_then(|state| state.hive.clone()),
+                        state.and_then(|state| state.capabilities.clone()),
+                    )
+                };
+                let (info, capabilities) = told(&before);
+                if told(&seen) != (info.clone(), capabilities.clone()) {
                     return Ok(None);
                 }
-                self.tombstones.clear(&cell.id);
                 let heard = wall_time(now.wall_ms);
                 let order = OrderKey {
                     pair: inner.order.and_then(|order| order.pair),
                     timestamp: inner.order.map_or(heard, |order| order.timestamp.max(heard)),
                 };
-                (order, info, before.as_ref().and_then(|state| state.capabilities.clone()))
+                (order, info, capabilities)
             }
         };
         let last_heartbeat_ms = match self.config.liveness {
@@ -305,6 +309,9 @@ impl Core {
         let seats = self.worker_room.take(update.workers.len().saturating_sub(inner.slots.len()))?;
         let plan = self.plan(cell, inner, before.as_deref(), update.workers)?;
         seats.keep();
+        if is_call {
+            self.tombstones.clear(&cell.id);
+        }
 
         // Then apply, in an order that keeps every stored key at least as good as the truth.
         let version = self.versions.fetch_add(1, Relaxed) + 1;
@@ -464,12 +471,16 @@ impl Core {
     fn hear(&self, cell: &HiveCell, inner: &mut Inner, now: Now) {
         inner.arrivals.arrived(now.monotonic_ms);
         cell.pulse.set_arrival(now.monotonic_ms);
-        if self.config.liveness == LivenessClock::Arrival
-            && cell.pulse.heard(self.arrival_ms(now.monotonic_ms))
-        {
+        if self.config.liveness != LivenessClock::Arrival {
+            return;
+        }
+        if cell.pulse.heard(self.arrival_ms(now.monotonic_ms)) {
             for slot in &inner.slots {
                 self.sync(slot);
             }
+        }
+        if std::mem::take(&mut inner.told_offline) && self.feed.is_read() {
+            self.feed.emit(&cell.id, cell.version(), vec![EventKind::HiveUpdated]);
         }
     }
 

@@ -32,8 +32,9 @@ pub struct Lease {
 
 /// All leases, by id and by deadline.
 pub(crate) struct Ledger {
-    /// The earliest deadline, monotonic ms; `i64::MAX` if there is none. Written under the lock of `book`, and
-    /// by a reaper only after it released what ran out, so that whoever sees it passed waits for that.
+    /// No later than the earliest deadline, monotonic ms; `i64::MAX` if there is none. Written under the lock of
+    /// `book`. Only a reaper raises it, after it released what ran out, so that whoever finds it passed waits
+    /// for that.
     next: AtomicI64,
     /// Held by the reaper throughout; outermost.
     reaper: Mutex<()>,
@@ -67,14 +68,17 @@ impl Ledger {
         let Some((slot, old)) = book.by_id.get(&id) else {
             return false;
         };
-        if *old <= now || slot.is_gone() {
+        if *old <= now {
             return false;
         }
         let slot = slot.clone();
         book.remove(id);
-        book.insert(id, slot, deadline);
-        self.next.store(book.first(), Ordering::Release);
-        true
+        let renews = !slot.is_gone();
+        if renews {
+            book.insert(id, slot, deadline);
+            self.next.fetch_min(deadline, Ordering::AcqRel);
+        }
+        renews
     }
 
     /// The slot to release, if the lease was open.
@@ -83,17 +87,11 @@ impl Ledger {
         if book.by_id.get(&id)?.1 <= now {
             return None;
         }
-        let slot = book.remove(id);
-        self.next.store(book.first(), Ordering::Release);
-        slot
+        book.remove(id)
     }
 }
 
 impl Book {
-    fn first(&self) -> i64 {
-        self.by_deadline.first().map_or(i64::MAX, |(deadline, _)| *deadline)
-    }
-
     fn insert(&mut self, id: u64, slot: Arc<Slot>, deadline: i64) {
         self.by_id.insert(id, (slot, deadline));
         self.by_deadline.insert((deadline, id));
@@ -111,7 +109,7 @@ impl Core {
     pub(crate) fn reap(&self) {
         let next = self.leases.next.load(Ordering::Acquire);
         if next != i64::MAX {
-            let now = self.clock.monotonic_ms();
+            let now = self.config.clock.monotonic_ms();
             if next <= now {
                 self.reap_until(now);
             }
@@ -121,46 +119,53 @@ impl Core {
     #[cold]
     fn reap_until(&self, now: i64) {
         let _reaping = self.leases.reaper.lock();
-        let due: Vec<Arc<Slot>> = {
+        loop {
             let mut book = self.leases.book.lock();
-            let mut due = Vec::new();
-            while let Some((deadline, id)) = book.by_deadline.first().copied() {
-                if deadline > now {
-                    break;
+            match book.by_deadline.first().copied() {
+                Some((deadline, id)) if deadline <= now => {
+                    let slot = book.remove(id);
+                    drop(book);
+                    if let Some(slot) = slot {
+                        self.release(&slot);
+                    }
                 }
-                due.extend(book.remove(id));
+                first => {
+                    let next = first.map_or(i64::MAX, |(deadline, _)| deadline);
+                    self.leases.next.store(next, Ordering::Release);
+                    return;
+                }
             }
-            due
-        };
-        for slot in due {
-            self.release(&slot);
         }
-        let book = self.leases.book.lock();
-        self.leases.next.store(book.first(), Ordering::Release);
     }
 
-    pub(crate) fn lease(&self, hold: (Arc<Slot>, Arc<WorkerInfo>), lease: Duration) -> Lease {
-        let (slot, worker) = hold;
-        let (wall, now) = (self.clock.wall_ms(), self.clock.monotonic_ms());
-        let id = self.leases.open(slot, now.saturating_add(millis(lease)));
+    pub(crate) fn lease(&self, model: &str, lease: Duration) -> Option<Lease> {
+        // The clocks first: should a user's clock panic, nothing has been counted.
+        let (wall, now) = (self.config.clock.wall_ms(), self.config.clock.monotonic_ms());
+        let (slot, worker) = self.reserve(model)?;
+        let id = self.leases.open(slot, deadline(now, lease));
         let expires_at = wall_time(wall.saturating_add(millis(lease)));
-        Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at }
+        Some(Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at })
     }
 
     pub(crate) fn renew_lease(&self, id: u64, lease: Duration) -> bool {
         self.reap();
-        let now = self.clock.monotonic_ms();
-        self.leases.renew(id, now, now.saturating_add(millis(lease)))
+        let now = self.config.clock.monotonic_ms();
+        self.leases.renew(id, now, deadline(now, lease))
     }
 
     pub(crate) fn release_lease(&self, id: u64) -> bool {
         self.reap();
-        let now = self.clock.monotonic_ms();
+        let now = self.config.clock.monotonic_ms();
         match self.leases.close(id, now) {
             None => false,
             Some(slot) => self.release(&slot),
         }
     }
+}
+
+/// `i64::MAX` stands for none.
+fn deadline(now: i64, lease: Duration) -> i64 {
+    now.saturating_add(millis(lease)).min(i64::MAX - 1)
 }
 
 /// Unix milliseconds as a date, cut to what `chrono` can hold.

@@ -115,3 +115,7 @@ pub use wire::{
     Capability, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, MAX_ID_BYTES, MAX_TEXT_BYTES,
     MAX_URL_BYTES, OperationalStatus, ProcessStats, WorkerState,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::core::Core;
 use crate::index::Key;
-use crate::index::ranking::Ranking;
+use crate::index::ranking::{Fit, Ranking};
 use crate::liveness::View;
 use crate::slot::{Slot, Word, load};
 use crate::state::WorkerInfo;
@@ -74,7 +74,7 @@ pub struct Candidates<'c> {
     ranking: &'c Ranking,
     view: &'c View<'c>,
     model: &'c str,
-    seen: RefCell<SmallVec<[Seen; 8]>>,
+    seen: RefCell<SmallVec<[Seen; DISTINCT]>>,
 }
 
 /// One worker that may be chosen.
@@ -98,6 +98,9 @@ struct Seen {
 
 // === impl Candidates ===
 
+/// Draws of `PowerOfChoices` without repetition, and looks remembered without an allocation.
+const DISTINCT: usize = 16;
+
 /// Entries found ineligible one by one before all are corrected in one pass.
 const CORRECTIONS: usize = 64;
 
@@ -118,7 +121,13 @@ impl Candidates<'_> {
     /// if it proves ineligible.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<Candidate> {
-        let (slot, word, worker) = self.ranking.nth(at, self.view)?;
+        let fit = self.ranking.nth(at, self.view)?;
+        Some(self.see(at, fit))
+    }
+
+    /// Remembers what an index meant when it was looked at.
+    fn see(&self, at: usize, fit: Fit) -> Candidate {
+        let Fit { slot, word, record: worker } = fit;
         let candidate = Candidate {
             load: load(&worker, word.count()),
             reservations: word.count(),
@@ -130,7 +139,7 @@ impl Candidates<'_> {
             seen.pop();
         }
         seen.push(Seen { at, slot, word });
-        Some(candidate)
+        candidate
     }
 
     /// A candidate drawn with equal chances, and its index; none if nobody is eligible. O(1) expected; O(n)
@@ -141,8 +150,8 @@ impl Candidates<'_> {
     }
 
     fn best(&self) -> Option<usize> {
-        let at = self.ranking.best_place(self.view)?;
-        self.get(at)?;
+        let (at, fit) = self.ranking.best_place(self.view)?;
+        self.see(at, fit);
         Some(at)
     }
 
@@ -165,7 +174,7 @@ impl Candidates<'_> {
     }
 
     /// What choosing `at` means, if it may still be chosen; with the word as the policy saw it.
-    fn chosen(&self, at: usize) -> Option<(Arc<Slot>, Word, Arc<WorkerInfo>)> {
+    fn chosen(&self, at: usize) -> Option<Fit> {
         let seen = {
             let seen = self.seen.borrow();
             seen.iter().rev().find(|seen| seen.at == at).map(|seen| (seen.slot.clone(), seen.word))
@@ -174,7 +183,7 @@ impl Candidates<'_> {
             return self.ranking.nth(at, self.view);
         };
         let (_, record) = slot.eligible(self.ranking.side(), self.model)?;
-        slot.pulse().is_live(self.view).then_some((slot, word, record))
+        slot.pulse().is_live(self.view).then_some(Fit { slot, word, record })
     }
 }
 
@@ -197,7 +206,6 @@ impl Policy for LeastLoaded {
 
 impl Policy for PowerOfChoices {
     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
-        const DISTINCT: usize = 16;
         let d = self.d.max(1);
         if candidates.len() <= d {
             return candidates.best();
@@ -206,7 +214,9 @@ impl Policy for PowerOfChoices {
         let mut best: Option<(Key, usize)> = None;
         // Bounded, for the set may shrink below `d` while it is drawn from.
         for _ in 0..d.saturating_mul(4).saturating_add(CORRECTIONS) {
-            let (at, candidate) = candidates.random()?;
+            let Some((at, candidate)) = candidates.random() else {
+                break;
+            };
             if d <= DISTINCT && drawn.contains(&at) {
                 continue;
             }
@@ -277,13 +287,17 @@ impl Core {
             };
             let candidates =
                 Candidates { core: self, ranking, view: &view, model, seen: RefCell::new(SmallVec::new()) };
-            let Some(at) = policy.choose(&candidates) else {
-                return Asked::Declined;
-            };
-            if let Some((slot, word, record)) = candidates.chosen(at) {
-                if take(&slot, word) {
-                    return Asked::Chose(slot, record);
+            match policy.choose(&candidates) {
+                Some(at) => {
+                    if let Some(Fit { slot, word, record }) = candidates.chosen(at) {
+                        if take(&slot, word) {
+                            return Asked::Chose(slot, record);
+                        }
+                    }
                 }
+                // A refusal, unless the last candidate went while the policy looked.
+                None if eligible(&ranking) => return Asked::Declined,
+                None => {}
             }
         }
         Asked::Failed

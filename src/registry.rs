@@ -179,13 +179,13 @@ impl HiveRegistry {
         wire::check_id("hive_id", hive_id)?;
         loop {
             // What the workers have from their hive is looked up first, and again under the hive's lock.
-            let state = self.get_hive_state(hive_id);
-            let seen = state.as_ref().and_then(|state| state.hive.clone());
-            let capabilities = state.as_ref().and_then(|state| state.capabilities.as_deref());
+            let seen = self.get_hive_state(hive_id);
+            let info = seen.as_ref().and_then(|state| state.hive.as_deref());
+            let capabilities = seen.as_ref().and_then(|state| state.capabilities.as_deref());
             let workers = wire::processes(
                 processes.iter().map(ProcessTwin::from).collect(),
-                seen.as_deref().map(|info| (info, capabilities)),
-                wall_time(self.0.clock.wall_ms()),
+                info.map(|info| (info, capabilities)),
+                wall_time(self.0.config.clock.wall_ms()),
                 self.0.config.limits.workers_per_hive,
             )?;
             let source = Source::Call { seen: seen.clone() };
@@ -382,7 +382,8 @@ impl HiveRegistry {
         Some(pair(slot.record()))
     }
 
-    /// The worker of this id on this hive. O(log workers of the hive).
+    /// The worker of this id on this hive. O(1) in the fleet: a lookup, then at most log2 of
+    /// [`Limits::workers_per_hive`](crate::Limits::workers_per_hive) comparisons.
     #[must_use]
     pub fn get_worker_on(&self, hive_id: &str, worker_id: &str) -> Option<Arc<WorkerInfo>> {
         self.get_hive_state(hive_id)?.worker(worker_id).cloned()
@@ -523,7 +524,7 @@ impl HiveRegistry {
     /// The same for a holder elsewhere: a lease, released by id or by running out after `lease` (S6).
     /// O(log n) in the workers of the model and in the leases.
     pub fn reserve_detached(&self, model_id: &str, lease: Duration) -> Option<Lease> {
-        Some(self.0.lease(self.0.reserve(model_id)?, lease))
+        self.0.lease(model_id, lease)
     }
 
     /// Lets a lease run for `lease` from now. False if it has run out, was released, or its worker has gone.

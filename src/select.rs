@@ -85,7 +85,7 @@ impl Core {
         if hold.is_some() {
             self.counters.reservations(1);
         }
-        self.counters.picked(hold)
+        self.counters.picked(hold).map(|fit| (fit.slot, fit.record))
     }
 
     pub(crate) fn explain(&self, model: &str) -> Explanation {

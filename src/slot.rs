@@ -158,21 +158,26 @@ impl Slot {
     /// Counts one reservation if the word is still `seen`, in the name of `side`, whose key the caller
     /// rewrites under the lock it holds; the other side finds out by its `STALE` flag.
     pub(crate) fn admit_seen(&self, seen: Word, side: Side, turn: u64) -> bool {
-        // Before the count: who sees the flag must see the turn.
-        self.turn.fetch_max(turn, Ordering::AcqRel);
         let (own, other) = (side as usize, 1 - side as usize);
-        let new = (seen.0 + 1) & !STALE[own] | COUNTED[own] | STALE[other];
-        self.word.compare_exchange(seen.0, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.admit(seen, (seen.0 + 1) & !STALE[own] | COUNTED[own] | STALE[other], turn)
     }
 
     /// Counts one reservation if there are still `seen` and room for one more, holding no lock (S8).
     pub(crate) fn admit_count(&self, seen: u32, turn: u64) -> bool {
+        let word = self.word();
+        let fits = !word.is_gone() && !word.is_full() && word.count() == seen;
+        fits && self.admit(word, (word.0 + 1) | STALE[0] | STALE[1], turn)
+    }
+
+    fn admit(&self, seen: Word, new: u64, turn: u64) -> bool {
+        // Before the count: who sees the flag must see the turn.
         self.turn.fetch_max(turn, Ordering::AcqRel);
-        self.change(|word| {
-            let fits = !Word(word).is_gone() && !Word(word).is_full() && Word(word).count() == seen;
-            fits.then_some((word + 1) | STALE[0] | STALE[1])
-        })
-        .is_some()
+        let admitted = self.word.compare_exchange(seen.0, new, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if !admitted {
+            // The turn has moved all the same, so no stored key is true any more.
+            self.word.fetch_or(STALE[0] | STALE[1], Ordering::AcqRel);
+        }
+        admitted
     }
 
     /// Takes one reservation back and says which sides must be told, or none if the registration has ended,

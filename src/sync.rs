@@ -96,12 +96,17 @@ mod imp {
             self.shards.view(key, |_, value| f(value))
         }
 
-        /// Creates the value under the shard's lock where there is none, lets `f` change it, and returns what
-        /// `f` returns.
-        pub(crate) fn upsert<O>(&self, key: K, create: impl FnOnce() -> V, f: impl FnOnce(&mut V) -> O) -> O {
+        /// Creates the value under the shard's lock where there is none, or fails to; lets `f` change it, and
+        /// returns what `f` returns.
+        pub(crate) fn upsert<O, E>(
+            &self,
+            key: K,
+            create: impl FnOnce() -> Result<V, E>,
+            f: impl FnOnce(&mut V) -> O,
+        ) -> Result<O, E> {
             match self.shards.entry(key) {
-                Entry::Occupied(mut entry) => f(entry.get_mut()),
-                Entry::Vacant(entry) => f(entry.insert(create()).value_mut()),
+                Entry::Occupied(mut entry) => Ok(f(entry.get_mut())),
+                Entry::Vacant(entry) => Ok(f(entry.insert(create()?).value_mut())),
             }
         }
 
@@ -112,7 +117,8 @@ mod imp {
             Q: Hash + Eq + ?Sized,
         {
             let (_, value) = self.shards.remove_if_mut(key, |_, value| f(value))?;
-            if self.removed.fetch_add(1, Ordering::Relaxed) >= SHRINK_AFTER {
+            // Looking at the length takes every shard's lock, so it is done once in many removals.
+            if self.removed.fetch_add(1, Ordering::Relaxed) % SHRINK_AFTER == SHRINK_AFTER - 1 {
                 self.shrink();
             }
             Some(value)
@@ -143,6 +149,7 @@ mod imp {
 mod imp {
     use std::borrow::Borrow;
     use std::collections::HashMap;
+    use std::collections::hash_map::Entry;
     use std::hash::{BuildHasher, Hash};
     use std::ops::Deref;
     use std::time::Duration;
@@ -235,8 +242,17 @@ mod imp {
             self.shard(key).lock().get(key).map(f)
         }
 
-        pub(crate) fn upsert<O>(&self, key: K, create: impl FnOnce() -> V, f: impl FnOnce(&mut V) -> O) -> O {
-            f(self.shard(&key).lock().entry(key).or_insert_with(create))
+        pub(crate) fn upsert<O, E>(
+            &self,
+            key: K,
+            create: impl FnOnce() -> Result<V, E>,
+            f: impl FnOnce(&mut V) -> O,
+        ) -> Result<O, E> {
+            let mut shard = self.shard(&key).lock();
+            Ok(f(match shard.entry(key) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(create()?),
+            }))
         }
 
         pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&mut V) -> bool) -> Option<V>

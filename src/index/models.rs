@@ -51,19 +51,12 @@ impl Models {
     }
 
     fn create(&self, model: &str) -> Result<Arc<Ranking>, HeartbeatError> {
-        let mut seat = Some(self.room.take(1)?);
-        let ranking = self.map.upsert(
-            ModelId::from(model),
-            || {
-                // Kept: given back when the ranking is taken out of the map.
-                if let Some(seat) = seat.take() {
-                    seat.keep();
-                }
-                Arc::new(Ranking::new(Side::Model, model.into()))
-            },
-            |ranking| ranking.clone(),
-        );
-        Ok(ranking)
+        let create = || {
+            // Given back by `remove`.
+            self.room.take(1)?.keep();
+            Ok(Arc::new(Ranking::new(Side::Model, model.into())))
+        };
+        self.map.upsert(model.into(), create, |ranking| ranking.clone())
     }
 
     pub(crate) fn unpin(&self, ranking: &Arc<Ranking>) {

@@ -17,8 +17,11 @@ use crate::slot::{NOWHERE, PARKED, Side, Slot, Word};
 use crate::state::WorkerInfo;
 use crate::sync::{Mutex, MutexGuard, Published};
 
-/// Single corrections a pick makes before it corrects all entries in one pass.
+/// Silent entries that a pick parks one by one, at least, before it corrects all in one pass.
 const CORRECTIONS: usize = 64;
+/// In a large ranking it parks one in so many of its entries first, so that a pass is always paid for by those
+/// that fell silent. (A single correction costs about as much as a pass costs for this many entries.)
+const CORRECTED_SHARE: usize = 64;
 
 pub(crate) struct Ranking {
     side: Side,
@@ -42,11 +45,28 @@ struct Book {
     parked: Chunks<Arc<Slot>>,
 }
 
-/// What was worth keeping of a look at one entry.
-struct Fit {
-    slot: Arc<Slot>,
-    word: Word,
-    record: Arc<WorkerInfo>,
+/// An entry as a pick may return it.
+pub(crate) struct Fit {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) word: Word,
+    pub(crate) record: Arc<WorkerInfo>,
+}
+
+/// Why an entry is not as it should be.
+enum Amiss {
+    /// Its key was not true; this is, or none where it must be parked.
+    Key(Option<Key>),
+    /// Its hive is silent: it must be parked.
+    Silent,
+}
+
+impl Amiss {
+    fn key(self) -> Option<Key> {
+        match self {
+            Self::Key(key) => key,
+            Self::Silent => None,
+        }
+    }
 }
 
 impl Ranking {
@@ -139,7 +159,7 @@ impl Ranking {
     }
 
     /// S5: the best eligible worker with one reservation more, in one step.
-    pub(crate) fn reserve(&self, view: &View<'_>, turn: u64) -> Option<(Arc<Slot>, Arc<WorkerInfo>)> {
+    pub(crate) fn reserve(&self, view: &View<'_>, turn: u64) -> Option<Fit> {
         let mut book = self.book.lock();
         loop {
             let Some(fit) = self.best_fit(&mut book, view) else {
@@ -151,35 +171,40 @@ impl Ranking {
                 let key = fit.slot.settle(self.side, &self.model);
                 book.place(&fit.slot, key);
                 self.publish(book);
-                return Some((fit.slot, fit.record));
+                return Some(fit);
             }
         }
     }
 
     fn best_fit(&self, book: &mut Book, view: &View<'_>) -> Option<Fit> {
         loop {
-            for _ in 0..CORRECTIONS {
+            let mut silent = 0;
+            while silent < CORRECTIONS.max(book.ranked.len() / CORRECTED_SHARE) {
                 let slot = book.ranked.get(book.ranked.best()?)?.clone();
                 match self.examine(&slot, view) {
                     Ok(fit) => return Some(fit),
-                    Err(key) => book.place(&slot, key),
+                    // Whoever made a key untrue has paid for its correction; only silence comes in masses.
+                    Err(amiss) => {
+                        silent += usize::from(matches!(amiss, Amiss::Silent));
+                        book.place(&slot, amiss.key());
+                    }
                 }
             }
             self.correct_all(book, view);
         }
     }
 
-    /// The entry as a pick may return it, or the key it must be given first.
-    fn examine(&self, slot: &Arc<Slot>, view: &View<'_>) -> Result<Fit, Option<Key>> {
+    /// The entry as a pick may return it, or what must be done to it first.
+    fn examine(&self, slot: &Arc<Slot>, view: &View<'_>) -> Result<Fit, Amiss> {
         loop {
             let Some((word, record)) = slot.offer(self.side, &self.model) else {
-                return Err(slot.settle(self.side, &self.model));
+                return Err(Amiss::Key(slot.settle(self.side, &self.model)));
             };
             if slot.pulse().is_live(view) {
                 return Ok(Fit { slot: slot.clone(), word, record });
             }
             if slot.pulse().park(view) {
-                return Err(None);
+                return Err(Amiss::Silent);
             }
             // A heartbeat came in between: look again.
         }
@@ -192,7 +217,7 @@ impl Ranking {
         let parked = book.ranked.rebuild(|slot, at| {
             let key = match self.examine(slot, view) {
                 Ok(fit) => Some(slot.key(&fit.record, fit.word.count())),
-                Err(key) => key,
+                Err(amiss) => amiss.key(),
             };
             slot.set_position(side, at as u32);
             key
@@ -209,30 +234,34 @@ impl Ranking {
         self.book.lock().ranked.len()
     }
 
-    /// The `at`th ranked entry if it is eligible; otherwise it is corrected and may have changed its place.
-    pub(crate) fn nth(&self, at: usize, view: &View<'_>) -> Option<(Arc<Slot>, Word, Arc<WorkerInfo>)> {
+    /// The `at`th ranked entry if it is eligible; otherwise it is parked, and the last one takes its place.
+    pub(crate) fn nth(&self, at: usize, view: &View<'_>) -> Option<Fit> {
         let mut book = self.book.lock();
         let slot = book.ranked.get(at)?.clone();
-        let fit = self.examine(&slot, view);
-        if let Err(key) = &fit {
-            book.place(&slot, *key);
-        }
+        let fit = loop {
+            match self.examine(&slot, view) {
+                Ok(fit) => break Some(fit),
+                Err(amiss) => {
+                    let key = amiss.key();
+                    book.place(&slot, key);
+                    if key.is_none() {
+                        break None;
+                    }
+                    // It was counted through another way; with its new key it stands where it stood.
+                }
+            }
+        };
         self.publish(book);
-        // Stale means counted elsewhere, which is no reason to lose it: with its new key it stands where it did.
-        let fit = fit.or_else(|key| match key {
-            Some(_) => self.examine(&slot, view),
-            None => Err(None),
-        });
-        fit.ok().map(|fit| (fit.slot, fit.word, fit.record))
+        fit
     }
 
-    /// The place of the best eligible entry.
-    pub(crate) fn best_place(&self, view: &View<'_>) -> Option<usize> {
+    /// The best eligible entry, and its place.
+    pub(crate) fn best_place(&self, view: &View<'_>) -> Option<(usize, Fit)> {
         let mut book = self.book.lock();
         let fit = self.best_fit(&mut book, view);
-        let place = fit.and_then(|_| book.ranked.best());
+        let place = book.ranked.best();
         self.publish(book);
-        place
+        place.zip(fit)
     }
 
     /// Leaves nothing ranked that is not eligible. O(n).

@@ -1,6 +1,7 @@
 //! worker id -> the registrations of that id, on whatever hives (I5).
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::liveness::View;
@@ -24,11 +25,10 @@ impl Workers {
 
     /// O(log k) in the number of namesakes.
     pub(crate) fn join(&self, record: &WorkerInfo, slot: &Arc<Slot>) {
-        self.0.upsert(
-            record.worker_id.clone(),
-            || Namesakes::One(slot.clone()),
-            |namesakes| namesakes.insert(&record.hive_id, slot),
-        );
+        let create = || Ok::<_, Infallible>(Namesakes::One(slot.clone()));
+        let Ok(()) = self.0.upsert(record.worker_id.clone(), create, |namesakes| {
+            namesakes.insert(&record.hive_id, slot);
+        });
     }
 
     /// O(log k).

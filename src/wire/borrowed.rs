@@ -224,13 +224,26 @@ fn explain(body: &[u8], error: &serde_json::Error) -> HeartbeatError {
         // A valid body with something after it.
         Ok(_) => (".".to_owned(), error.to_string()),
     };
-    // Workers that came before the form was known were read apart, and their path is in the message.
+    // What came before the form was known was read apart, and its path is in the message.
     match message.split_once(": ") {
-        Some((path, message)) if field == "." && path.starts_with("workers[") => {
-            HeartbeatError::Malformed { field: path.to_owned(), message: message.to_owned() }
+        Some((path, message))
+            if field == "." && (path.starts_with("workers") || path.starts_with("capabilities")) =>
+        {
+            HeartbeatError::Malformed { field: path.to_owned(), message: cut(message) }
         }
-        _ => HeartbeatError::Malformed { field, message },
+        _ => HeartbeatError::Malformed { field, message: cut(&message) },
     }
+}
+
+/// The parser quotes what it did not expect, however long: kept are the beginning and the end, which has line
+/// and column.
+fn cut(message: &str) -> String {
+    const KEPT: usize = 120;
+    let length = message.chars().count();
+    if length <= 2 * KEPT {
+        return message.to_owned();
+    }
+    message.chars().take(KEPT).chain("...".chars()).chain(message.chars().skip(length - KEPT)).collect()
 }
 
 #[derive(Deserialize)]
@@ -254,6 +267,12 @@ enum Workers<'a> {
     Unread(&'a RawValue),
 }
 
+enum Capabilities<'a> {
+    Read(Option<Vec<CapabilityTwin<'a>>>),
+    /// Likewise.
+    Unread(&'a RawValue),
+}
+
 // The forms are told apart by `hive_id` and `hive`. As a rule that field comes first and everything is read
 // in one pass; where `workers` comes before it, its text is set aside and read at the end.
 impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
@@ -272,7 +291,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
                 let mut hive: Option<HiveTwin<'a>> = None;
                 let mut timestamp: Option<Str<'a>> = None;
                 let mut workers: Option<Workers<'a>> = None;
-                let mut capabilities: Option<Option<Vec<CapabilityTwin<'a>>>> = None;
+                let mut capabilities: Option<Capabilities<'a>> = None;
                 let mut epoch: Option<Option<u64>> = None;
                 let mut seq: Option<Option<u64>> = None;
                 while let Some(key) = map.next_key()? {
@@ -286,7 +305,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
                         Key::Capabilities if hive_id.is_some() => {
                             map.next_value::<IgnoredAny>()?;
                         }
-                        Key::Capabilities => once(&mut capabilities, "capabilities", &mut map)?,
+                        Key::Capabilities if capabilities.is_some() => {
+                            return Err(de::Error::duplicate_field("capabilities"));
+                        }
+                        Key::Capabilities => {
+                            capabilities = Some(match &hive {
+                                Some(_) => Capabilities::Read(map.next_value()?),
+                                None => Capabilities::Unread(map.next_value()?),
+                            });
+                        }
                         Key::Workers if workers.is_some() => {
                             return Err(de::Error::duplicate_field("workers"));
                         }
@@ -309,7 +336,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
                     (Some(hive_id), None) => {
                         let workers = match workers {
                             Workers::Plain(workers) => workers,
-                            Workers::Unread(raw) => reread(raw)?,
+                            Workers::Unread(raw) => reread("workers", raw)?,
                             Workers::Telemetry(_) => return Err(both()),
                         };
                         Ok(Body::Plain(PlainTwin { hive_id, timestamp, workers, epoch, seq }))
@@ -317,10 +344,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
                     (None, Some(hive)) => {
                         let workers = match workers {
                             Workers::Telemetry(workers) => workers,
-                            Workers::Unread(raw) => reread(raw)?,
+                            Workers::Unread(raw) => reread("workers", raw)?,
                             Workers::Plain(_) => return Err(both()),
                         };
-                        let capabilities = capabilities.flatten();
+                        let capabilities = match capabilities {
+                            None => None,
+                            Some(Capabilities::Read(read)) => read,
+                            Some(Capabilities::Unread(raw)) => reread("capabilities", raw)?,
+                        };
                         Ok(Body::Telemetry(TelemetryTwin {
                             hive,
                             timestamp,
@@ -352,10 +383,12 @@ fn once<'de, M: MapAccess<'de>, T: Deserialize<'de>>(
     Ok(())
 }
 
-fn reread<'a, T: Deserialize<'a>, E: de::Error>(raw: &'a RawValue) -> Result<Vec<T>, E> {
+fn reread<'a, T: Deserialize<'a>, E: de::Error>(field: &str, raw: &'a RawValue) -> Result<T, E> {
     let mut json = serde_json::Deserializer::from_str(raw.get());
-    serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| E::custom(format_args!("workers{}: {}", error.path(), error.inner())))
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        E::custom(format_args!("{field}{}: {}", path.trim_end_matches('.'), error.inner()))
+    })
 }
 
 fn both<E: de::Error>() -> E {
