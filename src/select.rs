@@ -138,8 +138,8 @@ fn standing(slot: &Slot, record: &WorkerInfo, view: &View<'_>) -> Standing {
     match record.state {
         WorkerLifecycle::Loading => Standing::Loading,
         WorkerLifecycle::Draining => Standing::Draining,
+        _ if !slot.pulse().serves() => Standing::Draining,
         WorkerLifecycle::Other(_) => Standing::Other,
-        WorkerLifecycle::Idle | WorkerLifecycle::Busy if !slot.pulse().serves() => Standing::Draining,
         WorkerLifecycle::Idle | WorkerLifecycle::Busy if slot.word().is_full() => Standing::Full,
         WorkerLifecycle::Idle | WorkerLifecycle::Busy => Standing::Eligible,
     }

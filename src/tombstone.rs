@@ -45,9 +45,13 @@ impl Tombstones {
     }
 
     /// Amortised O(1).
-    pub(crate) fn raise(&self, hive_id: HiveId, tombstone: Tombstone) {
+    pub(crate) fn raise(&self, hive_id: HiveId, mut tombstone: Tombstone) {
         let mut graves = self.graves.lock();
         graves.clear_older(tombstone.monotonic_ms.saturating_sub(millis(TOMBSTONE_AGE)));
+        if let Some(earlier) = graves.by_hive.get(&hive_id) {
+            // What was heard of before an earlier removal does not come back by a later one.
+            tombstone.epoch = tombstone.epoch.max(earlier.epoch);
+        }
         graves.by_age.push_back((tombstone.monotonic_ms, hive_id.clone()));
         graves.by_hive.insert(hive_id, tombstone);
         while graves.by_age.len() > MAX_TOMBSTONES {
