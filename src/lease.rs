@@ -46,6 +46,8 @@ struct Book {
     last_id: u64,
     by_id: BTreeMap<u64, (Arc<Slot>, i64)>,
     by_deadline: BTreeSet<(i64, u64)>,
+    /// How many leases there may be before those of workers that have gone are dropped.
+    sweep_at: usize,
 }
 
 impl Ledger {
@@ -54,11 +56,17 @@ impl Ledger {
     }
 
     pub(crate) fn open(&self, slot: Arc<Slot>, deadline: i64) -> u64 {
+        let mut gone = Vec::new();
         let mut book = self.book.lock();
         book.last_id += 1;
         let id = book.last_id;
+        if book.by_id.len() >= book.sweep_at {
+            gone = book.take_gone();
+        }
         book.insert(id, slot, deadline);
         self.next.fetch_min(deadline, Ordering::AcqRel);
+        drop(book);
+        drop(gone);
         id
     }
 
@@ -95,6 +103,16 @@ impl Book {
     fn insert(&mut self, id: u64, slot: Arc<Slot>, deadline: i64) {
         self.by_id.insert(id, (slot, deadline));
         self.by_deadline.insert((deadline, id));
+    }
+
+    /// C3: takes out the leases of workers that have gone, however long they run. Amortised O(log leases) for
+    /// each lease opened.
+    fn take_gone(&mut self) -> Vec<Arc<Slot>> {
+        let gone = self.by_id.iter().filter(|(_, (slot, _))| slot.is_gone());
+        let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
+        let slots = gone.into_iter().filter_map(|id| self.remove(id)).collect();
+        self.sweep_at = 64 + 2 * self.by_id.len();
+        slots
     }
 
     fn remove(&mut self, id: u64) -> Option<Arc<Slot>> {

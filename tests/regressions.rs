@@ -115,3 +115,21 @@ fn an_error_message_is_short_whatever_was_sent() {
     let error = registry.ingest_json(body.as_bytes()).unwrap_err().to_string();
     assert!(error.len() < 400 && error.starts_with("epoch: ") && error.contains("line 1"), "{error}");
 }
+
+/// A lease for ever on a worker that has gone was kept for ever.
+#[test]
+fn leases_of_workers_that_have_gone_do_not_pile_up() {
+    let (registry, clock) = registry();
+    let mut watched = Vec::new();
+    for round in 0..400 {
+        let at = T0 + round * 1_000;
+        apply(&registry, beat("h", at, vec![worker("w", "m")]));
+        let lease = registry.reserve_detached("m", Duration::MAX).expect("the worker is idle");
+        watched.push(std::sync::Arc::downgrade(&lease.worker));
+        drop(lease);
+        apply(&registry, beat("h", at + 500, Vec::new()));
+        clock.advance(Duration::from_secs(1));
+    }
+    let kept = watched.iter().filter(|record| record.strong_count() > 0).count();
+    assert!(kept <= 130, "{kept} of 400 records are kept");
+}
