@@ -54,7 +54,8 @@ impl Tombstones {
         }
         graves.by_age.push_back((tombstone.monotonic_ms, hive_id.clone()));
         graves.by_hive.insert(hive_id, tombstone);
-        while graves.by_age.len() > MAX_TOMBSTONES {
+        // One hive removed again and again has one tombstone, but an entry for each removal.
+        while graves.by_hive.len() > MAX_TOMBSTONES || graves.by_age.len() > 2 * MAX_TOMBSTONES {
             graves.drop_oldest();
         }
         self.count.store(graves.by_hive.len() as u64, Ordering::Release);
