@@ -132,7 +132,7 @@ impl Devices {
     pub(crate) fn free_for(&self, worker: &WorkerInfo) -> Option<u64> {
         match worker.device_id {
             Some(id) => Some(self.known().find(|device| device.id == Some(id))?.free()),
-            None => Some(worker.vram_total_bytes?.saturating_sub(worker.vram_bytes.unwrap_or(0))),
+            None => worker.vram_free_bytes(),
         }
     }
 }

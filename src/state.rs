@@ -155,10 +155,11 @@ pub struct WorkerInfo {
 }
 
 impl WorkerInfo {
-    /// Bytes of free VRAM on its own account: total less use, where both are known (G2).
+    /// Bytes of free VRAM on its own account, as reported: the total of its device, where it tells it, less its
+    /// own use (G2). Others may use the same device.
     #[must_use]
     pub fn vram_free_bytes(&self) -> Option<u64> {
-        Some(self.vram_total_bytes?.saturating_sub(self.vram_bytes?))
+        Some(self.vram_total_bytes?.saturating_sub(self.vram_bytes.unwrap_or(0)))
     }
 
     /// S1, as far as the record tells: idle or busy, and not unhealthy.

@@ -225,14 +225,22 @@ fn explain(body: &[u8], error: &serde_json::Error) -> HeartbeatError {
         Ok(_) => (".".to_owned(), error.to_string()),
     };
     // What came before the form was known was read apart, and its path is in the message.
-    match message.split_once(": ") {
-        Some((path, message))
+    let (field, message) = match message.split_once(": ") {
+        Some((path, rest))
             if field == "." && (path.starts_with("workers") || path.starts_with("capabilities")) =>
         {
-            HeartbeatError::Malformed { field: path.to_owned(), message: cut(message) }
+            (path.to_owned(), rest)
         }
-        _ => HeartbeatError::Malformed { field, message: cut(&message) },
-    }
+        _ => (field, &*message),
+    };
+    // What is missing has no path of its own.
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    let field = match missing {
+        Some(name) if field == "." => name.to_owned(),
+        Some(name) => format!("{field}.{name}"),
+        None => field,
+    };
+    HeartbeatError::Malformed { field, message: cut(message) }
 }
 
 /// The parser quotes what it did not expect, however long: kept are the beginning and the end, which has line
