@@ -62,6 +62,7 @@
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
 
+mod apply;
 mod builder;
 mod clock;
 mod core;

@@ -1,29 +1,23 @@
-//! The public face: routes and delegates.
+//! The public face: routes and delegates. Here intake and hives; the rest stands beside.
+
+mod scheduling;
+mod workers;
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
+use crate::apply::{Source, Update};
 use crate::builder::HiveRegistryBuilder;
 use crate::core::Core;
 use crate::error::HeartbeatError;
-use crate::events::Subscription;
-use crate::eviction::Eviction;
-use crate::hive::{HeartbeatOutcome, HiveCell, Source, Update};
-use crate::lease::{Lease, wall_time};
+use crate::hive::{HeartbeatOutcome, HiveCell};
+use crate::lease::wall_time;
 use crate::liveness::View;
 use crate::names::HiveId;
-use crate::policy::Policy;
-use crate::reservation::Reservation;
-use crate::resources::{Devices, ResourceInfo};
-use crate::select::Explanation;
-use crate::slot::Slot;
-use crate::snapshot::Snapshot;
-use crate::state::{Backend, HiveRuntimeState, WorkerInfo, WorkerLifecycle};
-use crate::stats::{HiveStats, Stats, add};
-use crate::sweeper::Sweeper;
+use crate::resources::ResourceInfo;
+use crate::state::HiveRuntimeState;
+use crate::stats::add;
 use crate::wire::{
     self, Beat, Body, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, ProcessStats, ProcessTwin,
 };
@@ -35,7 +29,7 @@ use crate::wire::{
 ///
 /// See the [crate's guide](crate) for what its answers promise.
 #[derive(Clone)]
-pub struct HiveRegistry(Arc<Core>);
+pub struct HiveRegistry(pub(crate) Arc<Core>);
 
 impl Default for HiveRegistry {
     fn default() -> Self {
@@ -340,7 +334,7 @@ impl HiveRegistry {
         self.cells(|cell| is_available(cell, &view)).len()
     }
 
-    fn window(&self) -> View<'_> {
+    pub(crate) fn window(&self) -> View<'_> {
         self.0.view_of_age(self.0.config.window_ms)
     }
 
@@ -357,7 +351,7 @@ impl HiveRegistry {
     }
 
     /// The states of all hives, by hive id.
-    fn states(&self) -> Vec<Arc<HiveRuntimeState>> {
+    pub(crate) fn states(&self) -> Vec<Arc<HiveRuntimeState>> {
         let cells = self.0.hives.values();
         let mut states: Vec<_> = cells.iter().filter_map(|cell| cell.state.load_full()).collect();
         states.sort_unstable_by(|one, other| one.hive_id.cmp(&other.hive_id));
@@ -368,241 +362,4 @@ impl HiveRegistry {
 fn is_available(cell: &HiveCell, view: &View<'_>) -> bool {
     let takes_work = |state: &Arc<HiveRuntimeState>| state.hive.as_ref().is_none_or(|hive| hive.takes_work());
     cell.pulse.is_live(view) && cell.state.load().as_ref().is_some_and(takes_work)
-}
-
-/// # Workers
-///
-/// Lists are ordered by hive id, then worker id, and tell what is registered, live or not (C4).
-impl HiveRegistry {
-    /// The worker of this id; where several hives have one, that on the hive heard last among live hives, else
-    /// among all, ties by hive id (I5). O(1), and O(k) in the hives that share the id.
-    #[must_use]
-    pub fn get_worker(&self, worker_id: &str) -> Option<(HiveId, Arc<WorkerInfo>)> {
-        let slot = self.0.workers.get(worker_id, &self.window())?;
-        Some(pair(slot.record()))
-    }
-
-    /// The worker of this id on this hive. O(1) in the fleet: a lookup, then at most log2 of
-    /// [`Limits::workers_per_hive`](crate::Limits::workers_per_hive) comparisons.
-    #[must_use]
-    pub fn get_worker_on(&self, hive_id: &str, worker_id: &str) -> Option<Arc<WorkerInfo>> {
-        self.get_hive_state(hive_id)?.worker(worker_id).cloned()
-    }
-
-    /// Where the worker of this id, chosen as by [`get_worker`](Self::get_worker), takes requests.
-    #[must_use]
-    pub fn get_worker_url(&self, worker_id: &str) -> Option<String> {
-        self.get_worker(worker_id)?.1.url.clone().map(Into::into)
-    }
-
-    /// All workers. O(workers + hives log hives).
-    #[must_use]
-    pub fn list_all_workers(&self) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-        self.states().iter().flat_map(|state| state.workers.iter().cloned().map(pair)).collect()
-    }
-
-    /// All workers in state `Idle`. O(n log n) in these.
-    #[must_use]
-    pub fn find_idle_workers(&self) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-        listed(self.0.idle.members(), |worker| worker.state == WorkerLifecycle::Idle)
-    }
-
-    /// All workers that have the model loaded. O(n log n) in these.
-    #[must_use]
-    pub fn find_workers_by_model(&self, model_id: &str) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-        let members = self.0.models.get(model_id).map_or_else(Vec::new, |ranking| ranking.members());
-        listed(members, |worker| worker.model_id.as_deref() == Some(model_id))
-    }
-
-    /// All workers of a backend, ASCII case ignored. O(workers).
-    #[must_use]
-    pub fn find_workers_by_backend(&self, backend: &str) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-        let backend = Some(Backend::parse(backend));
-        let mut workers = self.list_all_workers();
-        workers.retain(|(_, worker)| worker.backend == backend);
-        workers
-    }
-
-    /// The best worker for the model (S1 to S4): among the eligible workers that have it loaded, healthy before
-    /// degraded, the lowest load; if there is none, the same among idle workers of any model.
-    ///
-    /// O(1), whatever the fleet's size; allocates nothing and in the common case takes no lock (S7).
-    ///
-    /// ```
-    /// # use hive_registry::{HiveHeartbeatPayload, HiveRegistry, WorkerState};
-    /// # let registry = HiveRegistry::new();
-    /// # let worker = WorkerState {
-    /// #     worker_id: "w".into(), url: Some("http://10.0.0.1:9300".into()), model_id: Some("llama-3-8b".into()), ..Default::default()
-    /// # };
-    /// # let timestamp = chrono::Utc::now().to_rfc3339();
-    /// # registry.update_hive_state("gpu-1", HiveHeartbeatPayload {
-    /// #     hive_id: "gpu-1".into(), timestamp, workers: vec![worker], ..Default::default()
-    /// # })?;
-    /// // Route a request to the best worker's URL.
-    /// let url = registry.find_best_worker_for_model("llama-3-8b").and_then(|(_, worker)| worker.url.clone());
-    /// assert_eq!(url.as_deref(), Some("http://10.0.0.1:9300"));
-    /// # Ok::<(), hive_registry::HeartbeatError>(())
-    /// ```
-    #[must_use]
-    pub fn find_best_worker_for_model(&self, model_id: &str) -> Option<(HiveId, Arc<WorkerInfo>)> {
-        let found = self.0.best(model_id, &self.0.view());
-        self.0.counters.picked(found).map(pair)
-    }
-
-    /// How many workers are registered. O(1).
-    #[must_use]
-    pub fn total_worker_count(&self) -> usize {
-        self.0.worker_room.taken()
-    }
-
-    /// The hive's workers, by worker id; empty if it is not registered. O(workers of the hive).
-    #[must_use]
-    pub fn get_workers_on_hive(&self, hive_id: &str) -> Vec<Arc<WorkerInfo>> {
-        self.get_hive_state(hive_id).map_or_else(Vec::new, |state| state.workers.clone())
-    }
-
-    /// What a hive sent of its processes, by worker id; empty if it sends the plain form, none if it is not
-    /// registered. O(workers of the hive).
-    #[must_use]
-    pub fn get_workers(&self, hive_id: &str) -> Option<Vec<Arc<ProcessStats>>> {
-        Some(
-            self.get_hive_state(hive_id)?
-                .workers
-                .iter()
-                .filter_map(|worker| worker.process.clone())
-                .collect(),
-        )
-    }
-
-    /// What all hives sent of their processes. O(workers + hives log hives).
-    #[must_use]
-    pub fn get_all_workers(&self) -> Vec<(HiveId, Arc<ProcessStats>)> {
-        let sent = |worker: &Arc<WorkerInfo>| Some((worker.hive_id.clone(), worker.process.clone()?));
-        self.states().iter().flat_map(|state| state.workers.iter().filter_map(sent)).collect()
-    }
-
-    /// Workers whose device has at least `vram_mb` units of 1,048,576 bytes free, as reported (G2); those of
-    /// whose device too little is known are left out. O(workers + hives log hives).
-    #[must_use]
-    pub fn find_workers_with_capacity(&self, vram_mb: u64) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-        let mut found = Vec::new();
-        let wanted = u128::from(vram_mb) << 20;
-        for state in self.states() {
-            let devices = Devices::of(&state.workers);
-            let fits = |worker: &&Arc<WorkerInfo>| {
-                devices.free_for(worker).is_some_and(|free| u128::from(free) >= wanted)
-            };
-            found.extend(state.workers.iter().filter(fits).cloned().map(pair));
-        }
-        found
-    }
-}
-
-fn pair(worker: Arc<WorkerInfo>) -> (HiveId, Arc<WorkerInfo>) {
-    (worker.hive_id.clone(), worker)
-}
-
-/// The records of slots that are still registered, in order.
-fn listed(slots: Vec<Arc<Slot>>, keep: impl Fn(&WorkerInfo) -> bool) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-    let present = slots.iter().filter(|slot| !slot.is_gone()).map(|slot| slot.record());
-    let mut workers: Vec<_> = present.filter(|worker| keep(worker)).map(pair).collect();
-    workers.sort_unstable_by(|(_, one), (_, other)| {
-        (&one.hive_id, &one.worker_id).cmp(&(&other.hive_id, &other.worker_id))
-    });
-    workers
-}
-
-/// # Scheduling
-impl HiveRegistry {
-    /// Chooses as [`find_best_worker_for_model`](Self::find_best_worker_for_model) and counts the reservation in
-    /// one step (S5), so that a burst spreads; a reported `max_concurrency` is never exceeded. O(log n) in the
-    /// workers of the model, under its short lock.
-    pub fn reserve_worker_for_model(&self, model_id: &str) -> Option<Reservation> {
-        Some(Reservation::new(self.0.clone(), self.0.reserve(model_id)?))
-    }
-
-    /// The same for a holder elsewhere: a lease, released by id or by running out after `lease` (S6).
-    /// O(log n) in the workers of the model and in the leases.
-    pub fn reserve_detached(&self, model_id: &str, lease: Duration) -> Option<Lease> {
-        self.0.lease(model_id, lease)
-    }
-
-    /// Lets a lease run for `lease` from now. False if it has run out, was released, or its worker has gone.
-    /// O(log leases).
-    pub fn renew_lease(&self, id: u64, lease: Duration) -> bool {
-        self.0.renew_lease(id, lease)
-    }
-
-    /// Ends a lease. False if it has run out, was released, or its worker has gone. O(log leases).
-    pub fn release_lease(&self, id: u64) -> bool {
-        self.0.release_lease(id)
-    }
-
-    /// Chooses by another policy (S8). If its choice has gone three times running, by the default rule.
-    #[must_use]
-    pub fn pick(&self, model_id: &str, policy: &dyn Policy) -> Option<(HiveId, Arc<WorkerInfo>)> {
-        self.0.pick_with(model_id, policy).map(pair)
-    }
-
-    /// Chooses by another policy and counts the reservation, if the worker holds as many as the policy saw; if
-    /// that fails three times running, as
-    /// [`reserve_worker_for_model`](Self::reserve_worker_for_model) (S8).
-    pub fn reserve_with(&self, model_id: &str, policy: &dyn Policy) -> Option<Reservation> {
-        Some(Reservation::new(self.0.clone(), self.0.reserve_with(model_id, policy)?))
-    }
-
-    /// Tells why a pick goes where it goes (S9). O(workers of the model + idle workers).
-    #[must_use]
-    pub fn explain(&self, model_id: &str) -> Explanation {
-        self.0.explain(model_id)
-    }
-}
-
-/// # Upkeep
-impl HiveRegistry {
-    /// Removes hives not heard for `max_age`, by arrival, whatever the liveness clock; in a fleet of 8 or more
-    /// at most 15 % of it, and for a while nothing when over half is silent (L3).
-    ///
-    /// O(hives + workers of those removed). Picks do not need it: they never return a worker of a silent hive.
-    pub fn evict_stale(&self, max_age: Duration) -> Eviction {
-        self.0.evict_stale(max_age)
-    }
-
-    /// Starts a thread that calls [`evict_stale`](Self::evict_stale) every so often (at least 1 ms apart), until
-    /// the handle or the last handle on the registry is dropped (L4).
-    ///
-    /// # Errors
-    ///
-    /// If the system refuses the thread.
-    pub fn spawn_sweeper(&self, every: Duration, max_age: Duration) -> io::Result<Sweeper> {
-        Sweeper::spawn(&self.0, every, max_age)
-    }
-
-    /// A feed of changes from now on, which holds at most `capacity` unread events (at least 1) (E1).
-    #[must_use]
-    pub fn subscribe(&self, capacity: usize) -> Subscription {
-        self.0.feed.subscribe(capacity)
-    }
-
-    /// Counters, and heartbeat statistics of each hive (E2). O(hives log hives).
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.0.reap();
-        let told = |cell: &Arc<HiveCell>| cell.arrivals(|arrivals| arrivals.told(cell.id.clone()));
-        let mut hives: Vec<_> = self.0.hives.values().iter().filter_map(told).collect();
-        hives.sort_unstable_by(|one, other| one.hive_id.cmp(&other.hive_id));
-        Stats { hives, events_dropped: self.0.feed.dropped(), ..self.0.counters.total() }
-    }
-
-    /// Heartbeat statistics of one hive. O(1).
-    #[must_use]
-    pub fn hive_stats(&self, hive_id: &str) -> Option<HiveStats> {
-        self.0.cell(hive_id)?.arrivals(|arrivals| arrivals.told(hive_id.into()))
-    }
-
-    /// An owned copy of everything, consistent for each hive, by hive id (E1). O(hives log hives + workers).
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.0.snapshot()
-    }
 }

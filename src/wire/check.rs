@@ -1,6 +1,5 @@
 //! I2: every bound on what a heartbeat may hold, checked before anything is touched.
 
-use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use smol_str::format_smolstr;
 use super::borrowed::{
     Body, CapabilityTwin, HealthStatus, HiveTwin, PlainTwin, ProcessTwin, Str, TelemetryTwin, WorkerTwin,
 };
+use super::bounds::{Field, bytes, invalid, number, text, time};
 use super::{Capability, HiveHealth, HiveInfo, MAX_ID_BYTES, MAX_TEXT_BYTES, MAX_URL_BYTES, ProcessStats};
 use crate::error::HeartbeatError;
 use crate::names::{HiveId, Text};
@@ -442,71 +442,4 @@ fn backend_of<'t>(device_types: impl Iterator<Item = &'t str>) -> Option<Backend
         }
     }
     gpu.or(cpu)
-}
-
-// === the bounds ===
-
-/// `list[at].name`, put together only for an error.
-struct Field(&'static str, usize, &'static str);
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}].{}", self.0, self.1, self.2)
-    }
-}
-
-#[cold]
-pub(crate) fn invalid(
-    field: impl fmt::Display,
-    value: impl fmt::Display,
-    bound: impl fmt::Display,
-) -> HeartbeatError {
-    let value = value.to_string();
-    let mut shown: String = value.chars().take(64).flat_map(char::escape_debug).collect();
-    if value.chars().nth(64).is_some() {
-        shown.push_str("...");
-    }
-    HeartbeatError::Invalid {
-        field: field.to_string(),
-        value: format!("\"{shown}\""),
-        bound: bound.to_string(),
-    }
-}
-
-/// A string of 1 to `bound` bytes without control characters.
-fn text(field: impl fmt::Display, value: &str, bound: usize) -> Result<(), HeartbeatError> {
-    if value.is_empty() || value.len() > bound {
-        let bytes = value.len();
-        return Err(invalid(field, value, format_args!("1 to {bound} bytes, not {bytes}")));
-    }
-    // Nearly all text is ASCII, where one look at each byte is enough.
-    let control = if value.is_ascii() {
-        value.bytes().any(|byte| byte.is_ascii_control())
-    } else {
-        value.chars().any(char::is_control)
-    };
-    if control { Err(invalid(field, value, "no control characters")) } else { Ok(()) }
-}
-
-fn number(field: impl fmt::Display, value: f64) -> Result<(), HeartbeatError> {
-    if value.is_finite() && value >= 0.0 {
-        return Ok(());
-    }
-    Err(invalid(field, value, "finite and at least 0"))
-}
-
-fn bytes(field: impl fmt::Display, mb: u64) -> Result<u64, HeartbeatError> {
-    mb.checked_mul(1 << 20).ok_or_else(|| invalid(field, mb, format_args!("at most {}", u64::MAX >> 20)))
-}
-
-fn time(field: impl fmt::Display, value: &str) -> Result<DateTime<Utc>, HeartbeatError> {
-    match DateTime::parse_from_rfc3339(value) {
-        Ok(time) => Ok(time.to_utc()),
-        Err(_) => Err(invalid(field, value, "RFC 3339, as 2025-10-21T10:00:00Z")),
-    }
-}
-
-/// An id given as an argument.
-pub(crate) fn id(field: &'static str, value: &str) -> Result<(), HeartbeatError> {
-    text(field, value, MAX_ID_BYTES)
 }

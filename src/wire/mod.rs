@@ -1,9 +1,10 @@
 //! What hives send: payload types, parsing, validation.
 //!
 //! The payload types own their strings, for callers who build them by hand. JSON bytes go through private
-//! borrowed twins (`borrowed.rs`); both ways meet in one validation (`check.rs`).
+//! borrowed twins (`borrowed.rs`); both ways meet in one validation (`check.rs`, `bounds.rs`).
 
 mod borrowed;
+mod bounds;
 mod check;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::names::Text;
 
 pub(crate) use borrowed::{Body, ProcessTwin, parse};
-pub(crate) use check::{Beat, Draft, Hive, OrderKey, id as check_id, invalid, processes};
+pub(crate) use bounds::{id as check_id, invalid};
+pub(crate) use check::{Beat, Draft, Hive, OrderKey, processes};
 
 /// The bytes of an id, at most (I2).
 pub const MAX_ID_BYTES: usize = 256;
