@@ -307,7 +307,7 @@ impl Core {
             (false, true) => self.idle.join(slot),
             // The idle ranking is pinned for good.
             (true, false) => _ = self.idle.leave(slot),
-            (true, true) if key_changed => self.idle.sync(slot),
+            (true, true) if key_changed => _ = self.idle.sync(slot),
             _ => {}
         }
         if is_new {

@@ -199,18 +199,17 @@ impl Core {
 
     /// Takes one reservation back (S6), and writes it through to the rankings whose keys know of it. False
     /// if the registration has ended.
-    pub(crate) fn release(&self, slot: &Arc<Slot>) -> bool {
+    ///
+    /// `likely` is the ranking it was reserved through, which spares a lookup unless the worker changed models.
+    pub(crate) fn release(&self, slot: &Arc<Slot>, likely: Option<&Ranking>) -> bool {
         let Some([model, idle]) = slot.release() else {
             return false;
         };
         self.counters.reservations(-1);
-        if model {
+        if model && !likely.is_some_and(|ranking| ranking.sync(slot)) {
             // If the worker is changing models right now, the heartbeat that does it settles the slot after
             // this release: it joins later, or this lookup finds it joined.
-            if let Some(ranking) = slot.record().model_id.as_deref().and_then(|model| self.models.get(model))
-            {
-                ranking.sync(slot);
-            }
+            self.sync_model(slot);
         }
         if idle {
             self.idle.sync(slot);
@@ -220,9 +219,13 @@ impl Core {
 
     /// Writes a slot's keys again in both rankings.
     pub(crate) fn sync(&self, slot: &Arc<Slot>) {
+        self.sync_model(slot);
+        self.idle.sync(slot);
+    }
+
+    fn sync_model(&self, slot: &Arc<Slot>) {
         if let Some(ranking) = slot.record().model_id.as_deref().and_then(|model| self.models.get(model)) {
             ranking.sync(slot);
         }
-        self.idle.sync(slot);
     }
 }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::clock::millis;
 use crate::core::Core;
 use crate::names::HiveId;
+use crate::reservation::Hold;
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
 use crate::sync::{AtomicI64, Mutex, Ordering};
@@ -144,7 +145,7 @@ impl Core {
                     let slot = book.remove(id);
                     drop(book);
                     if let Some(slot) = slot {
-                        self.release(&slot);
+                        self.release(&slot, None);
                     }
                 }
                 first => {
@@ -159,7 +160,7 @@ impl Core {
     pub(crate) fn lease(&self, model: &str, lease: Duration) -> Option<Lease> {
         // The clocks first: should a user's clock panic, nothing has been counted.
         let (wall, now) = (self.config.clock.wall_ms(), self.config.clock.monotonic_ms());
-        let (slot, worker) = self.reserve(model)?;
+        let Hold { slot, worker, .. } = self.reserve(model)?;
         let id = self.leases.open(slot, deadline(now, lease));
         let expires_at = wall_time(wall.saturating_add(millis(lease)));
         Some(Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at })
@@ -176,7 +177,7 @@ impl Core {
         let now = self.config.clock.monotonic_ms();
         match self.leases.close(id, now) {
             None => false,
-            Some(slot) => self.release(&slot),
+            Some(slot) => self.release(&slot, None),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::index::Key;
 use crate::index::ranking::{Fit, Ranking};
 use crate::liveness::View;
+use crate::reservation::Hold;
 use crate::slot::{Slot, Word, load};
 use crate::state::WorkerInfo;
 use crate::sync::Ordering;
@@ -259,16 +260,12 @@ impl Core {
         })
     }
 
-    pub(crate) fn reserve_with(
-        &self,
-        model: &str,
-        policy: &dyn Policy,
-    ) -> Option<(Arc<Slot>, Arc<WorkerInfo>)> {
+    pub(crate) fn reserve_with(&self, model: &str, policy: &dyn Policy) -> Option<Hold> {
         let turn = self.next_turn();
         match self.ask(model, policy, |slot, word| slot.admit_count(word.count(), turn)) {
             Asked::Chose(slot, record) => {
                 self.counters.reservations(1);
-                self.counters.picked(Some((slot, record)))
+                self.counters.picked(Some(Hold { slot, worker: record, ranking: None }))
             }
             Asked::Declined => self.counters.picked(None),
             Asked::Failed => self.reserve(model),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::core::Core;
+use crate::index::ranking::Ranking;
 use crate::names::HiveId;
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
@@ -15,25 +16,33 @@ use crate::state::WorkerInfo;
 #[must_use = "a reservation is released on drop"]
 pub struct Reservation {
     core: Arc<Core>,
-    slot: Arc<Slot>,
-    worker: Arc<WorkerInfo>,
+    hold: Hold,
+}
+
+/// A reservation that was counted and must be released.
+pub(crate) struct Hold {
+    pub(crate) slot: Arc<Slot>,
+    /// The record by which it was chosen.
+    pub(crate) worker: Arc<WorkerInfo>,
+    /// The model's ranking by which it was chosen, likely to be the one to tell of its release.
+    pub(crate) ranking: Option<Arc<Ranking>>,
 }
 
 impl Reservation {
-    pub(crate) fn new(core: Arc<Core>, (slot, worker): (Arc<Slot>, Arc<WorkerInfo>)) -> Self {
-        Self { core, slot, worker }
+    pub(crate) fn new(core: Arc<Core>, hold: Hold) -> Self {
+        Self { core, hold }
     }
 
     /// The worker's hive. O(1).
     #[must_use]
     pub fn hive_id(&self) -> &HiveId {
-        &self.worker.hive_id
+        &self.hold.worker.hive_id
     }
 
     /// The worker as it was when it was chosen. O(1).
     #[must_use]
     pub fn worker(&self) -> &WorkerInfo {
-        &self.worker
+        &self.hold.worker
     }
 
     /// Gives the place back, as dropping does. O(log n) in the workers of the model.
@@ -42,15 +51,15 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.core.release(&self.slot);
+        self.core.release(&self.hold.slot, self.hold.ranking.as_deref());
     }
 }
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation")
-            .field("hive_id", &self.worker.hive_id)
-            .field("worker_id", &self.worker.worker_id)
+            .field("hive_id", &self.hold.worker.hive_id)
+            .field("worker_id", &self.hold.worker.worker_id)
             .finish_non_exhaustive()
     }
 }

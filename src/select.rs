@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::core::Core;
+use crate::index::ranking::Fit;
 use crate::liveness::View;
 use crate::names::{HiveId, ModelId};
+use crate::reservation::Hold;
 use crate::slot::{Side, Slot};
 use crate::state::{WorkerHealth, WorkerInfo, WorkerLifecycle};
 
@@ -75,17 +77,21 @@ impl Core {
     }
 
     /// S5: chooses by the same rule and counts in one step.
-    pub(crate) fn reserve(&self, model: &str) -> Option<(Arc<Slot>, Arc<WorkerInfo>)> {
+    pub(crate) fn reserve(&self, model: &str) -> Option<Hold> {
         let view = self.view();
         let turn = self.next_turn();
-        let of_model = self.models.get(model);
-        let hold = of_model
-            .and_then(|ranking| ranking.reserve(&view, turn))
-            .or_else(|| self.idle.reserve(&view, turn));
+        let of_model = self.models.get(model).and_then(|ranking| {
+            let Fit { slot, record, .. } = ranking.reserve(&view, turn)?;
+            Some(Hold { slot, worker: record, ranking: Some(ranking) })
+        });
+        let hold = of_model.or_else(|| {
+            let Fit { slot, record, .. } = self.idle.reserve(&view, turn)?;
+            Some(Hold { slot, worker: record, ranking: None })
+        });
         if hold.is_some() {
             self.counters.reservations(1);
         }
-        self.counters.picked(hold).map(|fit| (fit.slot, fit.record))
+        self.counters.picked(hold)
     }
 
     pub(crate) fn explain(&self, model: &str) -> Explanation {

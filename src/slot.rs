@@ -23,7 +23,7 @@ pub(crate) enum Side {
 /// | 0..29 | reservations |
 /// | 29..58 | the most there may be; all ones where the worker reports none |
 /// | 58 | `GONE`: the registration has ended; never cleared |
-/// | 59, 60 | `STALE`, one for each side: counted through another way since that side's key was stored |
+/// | 59, 60 | `STALE`, one for each side: a pick through it must look under the lock, for the stored key does not know of every reservation, or the published winner is not the best |
 /// | 61, 62 | `COUNTED`, one for each side: that side's key knows of reservations, so a release must tell it |
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Word(u64);
@@ -130,16 +130,26 @@ impl Slot {
     /// The word is read by read-modify-write, which sees every change made before it in the word's order, and
     /// first, so that record and turn are at least as new. Whoever changes something afterwards sees the
     /// flags and comes to the lock.
-    pub(crate) fn settle(&self, side: Side, model: &str) -> Option<Key> {
+    ///
+    /// A published slot keeps its mark: see [`unmark`](Self::unmark).
+    pub(crate) fn settle(&self, side: Side, model: &str, is_published: bool) -> Option<(Key, Word)> {
         let word = self.change(|word| {
             let counted = if word & FIELD > 0 { COUNTED[side as usize] } else { 0 };
-            Some(word & !(STALE[side as usize] | COUNTED[side as usize]) | counted)
+            let mark = if is_published { word & STALE[side as usize] } else { 0 };
+            Some(word & !(STALE[side as usize] | COUNTED[side as usize]) | counted | mark)
         })?;
         if word.is_gone() || word.is_full() || !self.pulse.serves() {
             return None;
         }
         let record = self.record.load();
-        admits(side, model, &record).then(|| self.key(&record, word.count()))
+        admits(side, model, &record).then(|| (self.key(&record, word.count()), word))
+    }
+
+    /// Takes the mark of the published slot off, under the lock of that side's ranking, where the key made from
+    /// `word` proved the best. False if something was counted meanwhile.
+    pub(crate) fn unmark(&self, side: Side, word: Word) -> bool {
+        let unmarked = word.0 & !STALE[side as usize];
+        self.word.compare_exchange(word.0, unmarked, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// The key with `count` reservations.
@@ -156,10 +166,13 @@ impl Slot {
     // === reservations ===
 
     /// Counts one reservation if the word is still `seen`, in the name of `side`, whose key the caller
-    /// rewrites under the lock it holds; the other side finds out by its `STALE` flag.
-    pub(crate) fn admit_seen(&self, seen: Word, side: Side, turn: u64) -> bool {
+    /// rewrites under the lock it holds. The other side finds out by its mark, as does this one where the slot is
+    /// the published winner, which it no longer deserves to be.
+    pub(crate) fn admit_seen(&self, seen: Word, side: Side, is_published: bool, turn: u64) -> Option<Word> {
         let (own, other) = (side as usize, 1 - side as usize);
-        self.admit(seen, (seen.0 + 1) & !STALE[own] | COUNTED[own] | STALE[other], turn)
+        let mark = if is_published { STALE[own] } else { 0 };
+        let new = (seen.0 + 1) | COUNTED[own] | STALE[other] | mark;
+        self.admit(seen, new, turn).then_some(Word(new))
     }
 
     /// Counts one reservation if there are still `seen` and room for one more, holding no lock (S8).

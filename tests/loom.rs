@@ -96,3 +96,40 @@ fn a_reserve_and_a_policy_on_the_last_free_place() {
         assert!(registry.find_best_worker_for_model(MODEL).is_some());
     });
 }
+
+/// A reservation leaves its worker published, but marked. A pick begun after it must not return that worker while
+/// another is better, even as a third call takes the mark off under the lock.
+#[test]
+fn a_pick_after_a_reservation_against_a_pick_that_corrects() {
+    loom::model(|| {
+        let registry = registry();
+        let two = ["v", "w"].map(|id| WorkerState { worker_id: id.into(), ..worker("Busy", None) });
+        beat(&registry, "a", two.into());
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || drop(registry.find_best_worker_for_model(MODEL)))
+        };
+        let reserved = registry.reserve_worker_for_model(MODEL).expect("both are eligible");
+        let (_, found) = registry.find_best_worker_for_model(MODEL).expect("both are eligible");
+        assert_ne!(found.worker_id, reserved.worker().worker_id);
+        other.join().expect("no panic");
+    });
+}
+
+/// The same, while a release writes through to a ranking whose published winner is marked.
+#[test]
+fn a_pick_after_a_reservation_against_a_release() {
+    loom::model(|| {
+        let registry = registry();
+        let two = ["v", "w"].map(|id| WorkerState { worker_id: id.into(), ..worker("Busy", None) });
+        beat(&registry, "a", two.into());
+        let first = registry.reserve_worker_for_model(MODEL).expect("both are eligible");
+        let second = registry.reserve_worker_for_model(MODEL).expect("both are eligible");
+        assert_ne!(first.worker().worker_id, second.worker().worker_id);
+        let other = thread::spawn(move || drop(first));
+        let _ = registry.find_best_worker_for_model(MODEL).expect("both are eligible");
+        other.join().expect("no panic");
+        let (_, found) = registry.find_best_worker_for_model(MODEL).expect("both are eligible");
+        assert_ne!(found.worker_id, second.worker().worker_id);
+    });
+}

@@ -5,6 +5,12 @@
 //! by the `COUNTED` flag), a hive heard again (told by the parked mark). What worsens it may be found late, so
 //! a pick looks again at what it is about to return; where the look disagrees, it takes the lock and corrects
 //! that one entry. Hence the first entry that passes is the best there is.
+//!
+//! **The published winner is the best of the book, or it is marked.** Publishing costs as much as the rest of a
+//! reservation. So a reservation, which always makes its worker worse, leaves that worker published with its
+//! `STALE` flag on: the next pick comes to the lock and publishes, and until then nobody else needs to. The mark of
+//! a published slot is taken off only where it is the best, by a compare-and-swap against the word its key was
+//! made from; else a pick without the lock could slip in between.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -27,7 +33,7 @@ pub(crate) struct Ranking {
     side: Side,
     /// Empty for the idle ranking.
     model: ModelId,
-    /// The best ranked slot; changed under the lock of `book`.
+    /// The best ranked slot, unless the book is `behind`; changed under its lock.
     winner: Published<Option<Arc<Slot>>>,
     book: Mutex<Book>,
     /// Where `RoundRobin` goes on.
@@ -43,6 +49,14 @@ struct Book {
     ranked: Tournament<Arc<Slot>>,
     /// Members that cannot be picked now.
     parked: Chunks<Arc<Slot>>,
+    /// The address of the published slot, to compare with, 0 if none. It is not used again while published.
+    published: usize,
+    /// The published slot is marked `STALE` and need not be the best: every pick comes to the lock.
+    behind: bool,
+}
+
+fn address(slot: &Arc<Slot>) -> usize {
+    Arc::as_ptr(slot).addr()
 }
 
 /// An entry as a pick may return it.
@@ -54,19 +68,10 @@ pub(crate) struct Fit {
 
 /// Why an entry is not as it should be.
 enum Amiss {
-    /// Its key was not true; this is, or none where it must be parked.
-    Key(Option<Key>),
+    /// Its key may not have been true; this is, with the word it was made from, or none where it must be parked.
+    Key(Option<(Key, Word)>),
     /// Its hive is silent: it must be parked.
     Silent,
-}
-
-impl Amiss {
-    fn key(self) -> Option<Key> {
-        match self {
-            Self::Key(key) => key,
-            Self::Silent => None,
-        }
-    }
 }
 
 impl Ranking {
@@ -81,6 +86,8 @@ impl Ranking {
                 pins: 0,
                 ranked: Tournament::new(),
                 parked: Chunks::new(),
+                published: 0,
+                behind: false,
             }),
             cursor: AtomicUsize::new(0),
         }
@@ -122,9 +129,9 @@ impl Ranking {
     pub(crate) fn join(&self, slot: &Arc<Slot>) {
         let mut book = self.book.lock();
         debug_assert!(!book.retired, "a retired ranking cannot be joined");
-        let key = slot.settle(self.side, &self.model);
+        let key = self.settle(book.published, slot).map(|(key, _)| key);
         book.insert(slot.clone(), key);
-        self.publish(book);
+        self.publish_unless_behind(book);
     }
 
     /// True as in [`unpin`](Self::unpin).
@@ -133,18 +140,29 @@ impl Ranking {
         let mut book = self.book.lock();
         let removed = book.remove(slot);
         let retired = removed.is_some() && book.retire_if_empty();
-        self.publish(book);
+        if book.published == address(slot) {
+            // Its mark means nothing here any more.
+            book.behind = false;
+        }
+        self.publish_unless_behind(book);
         retired
     }
 
-    /// Writes the slot's true key, if it is a member.
-    pub(crate) fn sync(&self, slot: &Arc<Slot>) {
+    /// Writes the slot's true key, if it is a member; false if it is not.
+    pub(crate) fn sync(&self, slot: &Arc<Slot>) -> bool {
         let mut book = self.book.lock();
-        if book.holds(slot) {
-            let key = slot.settle(self.side, &self.model);
+        let held = book.holds(slot);
+        if held {
+            let key = self.settle(book.published, slot).map(|(key, _)| key);
             book.place(slot, key);
-            self.publish(book);
+            self.publish_unless_behind(book);
         }
+        held
+    }
+
+    /// The slot's true key; a published slot keeps its mark.
+    fn settle(&self, published: usize, slot: &Arc<Slot>) -> Option<(Key, Word)> {
+        slot.settle(self.side, &self.model, published == address(slot))
     }
 
     // === selection ===
@@ -167,10 +185,12 @@ impl Ranking {
                 return None;
             };
             // A compare-and-swap that fails means that another call got through.
-            if fit.slot.admit_seen(fit.word, self.side, turn) {
-                let key = fit.slot.settle(self.side, &self.model);
+            let is_published = book.published == address(&fit.slot);
+            if let Some(word) = fit.slot.admit_seen(fit.word, self.side, is_published, turn) {
+                let key = (!word.is_full()).then(|| fit.slot.key(&fit.record, word.count()));
                 book.place(&fit.slot, key);
-                self.publish(book);
+                book.behind |= is_published;
+                self.publish_unless_behind(book);
                 return Some(fit);
             }
         }
@@ -181,12 +201,19 @@ impl Ranking {
             let mut silent = 0;
             while silent < CORRECTIONS.max(book.ranked.len() / CORRECTED_SHARE) {
                 let slot = book.ranked.get(book.ranked.best()?)?.clone();
-                match self.examine(&slot, view) {
-                    Ok(fit) => return Some(fit),
+                match self.examine(book.published, &slot, view) {
+                    Ok((word, record)) => return Some(Fit { slot, word, record }),
                     // Whoever made a key untrue has paid for its correction; only silence comes in masses.
-                    Err(amiss) => {
-                        silent += usize::from(matches!(amiss, Amiss::Silent));
-                        book.place(&slot, amiss.key());
+                    Err(Amiss::Key(None)) => book.place(&slot, None),
+                    Err(Amiss::Key(Some((key, word)))) => {
+                        book.place(&slot, Some(key));
+                        if book.published == address(&slot) {
+                            book.behind = !(book.is_best(&slot) && slot.unmark(self.side, word));
+                        }
+                    }
+                    Err(Amiss::Silent) => {
+                        book.place(&slot, None);
+                        silent += 1;
                     }
                 }
             }
@@ -195,13 +222,18 @@ impl Ranking {
     }
 
     /// The entry as a pick may return it, or what must be done to it first.
-    fn examine(&self, slot: &Arc<Slot>, view: &View<'_>) -> Result<Fit, Amiss> {
+    fn examine(
+        &self,
+        published: usize,
+        slot: &Arc<Slot>,
+        view: &View<'_>,
+    ) -> Result<(Word, Arc<WorkerInfo>), Amiss> {
         loop {
             let Some((word, record)) = slot.offer(self.side, &self.model) else {
-                return Err(Amiss::Key(slot.settle(self.side, &self.model)));
+                return Err(Amiss::Key(self.settle(published, slot)));
             };
             if slot.pulse().is_live(view) {
-                return Ok(Fit { slot: slot.clone(), word, record });
+                return Ok((word, record));
             }
             if slot.pulse().park(view) {
                 return Err(Amiss::Silent);
@@ -213,14 +245,14 @@ impl Ranking {
     /// One pass over every ranked entry. O(n).
     #[cold]
     fn correct_all(&self, book: &mut Book, view: &View<'_>) {
-        let side = self.side;
+        let (side, published) = (self.side, book.published);
         let parked = book.ranked.rebuild(|slot, at| {
-            let key = match self.examine(slot, view) {
-                Ok(fit) => Some(slot.key(&fit.record, fit.word.count())),
-                Err(amiss) => amiss.key(),
-            };
             slot.set_position(side, at as u32);
-            key
+            match self.examine(published, slot, view) {
+                Ok((word, record)) => Some(slot.key(&record, word.count())),
+                Err(Amiss::Key(key)) => key.map(|(key, _)| key),
+                Err(Amiss::Silent) => None,
+            }
         });
         for slot in parked {
             book.park(slot);
@@ -239,17 +271,22 @@ impl Ranking {
         let mut book = self.book.lock();
         let slot = book.ranked.get(at)?.clone();
         let fit = loop {
-            match self.examine(&slot, view) {
-                Ok(fit) => break Some(fit),
-                Err(amiss) => {
-                    let key = amiss.key();
+            // Its key does not matter here, only whether it may be chosen.
+            match slot.eligible(self.side, &self.model) {
+                Some((word, record)) if slot.pulse().is_live(view) => {
+                    break Some(Fit { slot: slot.clone(), word, record });
+                }
+                Some(_) if !slot.pulse().park(view) => continue,
+                Some(_) => book.place(&slot, None),
+                None => {
+                    let key = self.settle(book.published, &slot).map(|(key, _)| key);
                     book.place(&slot, key);
-                    if key.is_none() {
-                        break None;
+                    if key.is_some() {
+                        continue;
                     }
-                    // It was counted through another way; with its new key it stands where it stood.
                 }
             }
+            break None;
         };
         self.publish(book);
         fit
@@ -277,15 +314,19 @@ impl Ranking {
         book.ranked.items().chain(book.parked.iter()).cloned().collect()
     }
 
+    fn publish_unless_behind(&self, book: MutexGuard<'_, Book>) {
+        if !book.behind {
+            self.publish(book);
+        }
+    }
+
     /// Publishes the winner if it is another one, and drops the old one once the lock is free (C5).
-    fn publish(&self, book: MutexGuard<'_, Book>) {
+    fn publish(&self, mut book: MutexGuard<'_, Book>) {
+        book.behind = false;
         let best = book.ranked.best().and_then(|at| book.ranked.get(at));
-        let same = match (best, &*self.winner.load()) {
-            (Some(best), Some(winner)) => Arc::ptr_eq(best, winner),
-            (None, None) => true,
-            _ => false,
-        };
-        let old = if same { None } else { self.winner.swap(best.cloned()) };
+        let best_address = best.map_or(0, address);
+        let old = if best_address == book.published { None } else { self.winner.swap(best.cloned()) };
+        book.published = best_address;
         drop(book);
         drop(old);
     }
@@ -307,6 +348,10 @@ impl Book {
             _ => self.parked.get((at & !PARKED) as usize),
         };
         at != NOWHERE && held.is_some_and(|held| Arc::ptr_eq(held, slot))
+    }
+
+    fn is_best(&self, slot: &Arc<Slot>) -> bool {
+        self.ranked.best().and_then(|at| self.ranked.get(at)).is_some_and(|best| Arc::ptr_eq(best, slot))
     }
 
     fn insert(&mut self, slot: Arc<Slot>, key: Option<Key>) {

@@ -93,13 +93,11 @@ impl<T> Tournament<T> {
         self.fit();
         // Above the last leaf's old place every match may have lost a player, or a whole node.
         let mut place = last;
-        let mut below = self.leaves.len();
         for depth in 0..self.levels.len() {
             place /= FAN;
             if place < self.levels[depth].len() {
-                self.levels[depth][place] = self.winner(depth, place, below);
+                self.levels[depth][place] = self.winner(depth, place);
             }
-            below = self.levels[depth].len();
         }
         if at < last {
             self.replay(at);
@@ -123,7 +121,7 @@ impl<T> Tournament<T> {
             let count = below.div_ceil(FAN);
             let mut level = Chunks::new();
             for parent in 0..count {
-                level.push(self.winner(self.levels.len(), parent, below));
+                level.push(self.winner(self.levels.len(), parent));
             }
             self.levels.push(level);
             if count == 1 {
@@ -165,36 +163,44 @@ impl<T> Tournament<T> {
     /// Plays the matches above leaf `at` again, up to the first whose winner stands.
     fn replay(&mut self, at: usize) {
         let mut place = at;
-        let mut below = self.leaves.len();
         for depth in 0..self.levels.len() {
             let parent = place / FAN;
-            let winner = self.winner(depth, parent, below);
+            let winner = self.winner(depth, parent);
             let level = &mut self.levels[depth];
             if level[parent] == winner {
                 return;
             }
             level[parent] = winner;
-            below = level.len();
             place = parent;
         }
     }
 
-    /// The winner among the children of node `parent` of level `depth`, of which the level below has `below`.
-    fn winner(&self, depth: usize, parent: usize, below: usize) -> Node {
-        let children = parent * FAN..(parent * FAN + FAN).min(below);
-        let child = |at: usize| match depth.checked_sub(1) {
-            None => Node { key: self.leaves[at].key, leaf: at as u32 },
-            Some(lower) => self.levels[lower][at],
-        };
-        let mut best = child(children.start);
-        for at in children.start + 1..children.end {
-            let other = child(at);
-            if other.key < best.key {
-                best = other;
+    /// The winner among the children of node `parent` of level `depth`, which has some.
+    fn winner(&self, depth: usize, parent: usize) -> Node {
+        match depth.checked_sub(1) {
+            None => {
+                let first = parent * FAN;
+                let leaves = self.leaves.group::<FAN>(parent);
+                let best = least(leaves.iter().map(|leaf| leaf.key));
+                Node { key: leaves[best].key, leaf: (first + best) as u32 }
+            }
+            Some(lower) => {
+                let nodes = self.levels[lower].group::<FAN>(parent);
+                nodes[least(nodes.iter().map(|node| node.key))]
             }
         }
-        best
     }
+}
+
+/// The place of the least of some keys.
+fn least(keys: impl Iterator<Item = Key>) -> usize {
+    let mut best: Option<(usize, Key)> = None;
+    for (at, key) in keys.enumerate() {
+        if best.is_none_or(|(_, least)| key < least) {
+            best = Some((at, key));
+        }
+    }
+    best.map_or(0, |(at, _)| at)
 }
 
 #[cfg(all(test, not(loom)))]
