@@ -4,7 +4,7 @@
 //! `LOOM_MAX_PREEMPTIONS`. The cost beside each is for a bound of 2 on one core.
 #![cfg(loom)]
 
-use hive_registry::{HiveHeartbeatPayload, HiveRegistry, ManualClock, Policy, WorkerState};
+use hive_registry::{Candidates, HiveHeartbeatPayload, HiveRegistry, ManualClock, Policy, WorkerState};
 use loom::thread;
 
 const NOW: &str = "2025-10-21T10:00:00Z";
@@ -23,6 +23,19 @@ fn worker(state: &str, max_concurrency: Option<u32>) -> WorkerState {
         max_concurrency,
         ..Default::default()
     }
+}
+
+/// Chooses the first candidate there is.
+struct First;
+
+impl Policy for First {
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+        candidates.get(0).map(|_| 0)
+    }
+}
+
+fn named(ids: &[&str]) -> Vec<WorkerState> {
+    ids.iter().map(|id| WorkerState { worker_id: (*id).into(), ..worker("Busy", None) }).collect()
 }
 
 fn beat(registry: &HiveRegistry, hive: &str, workers: Vec<WorkerState>) {
@@ -75,12 +88,6 @@ fn two_reserves_on_the_last_free_place() {
 /// The same place wanted under the ranking's lock and by a policy's compare-and-swap without it.
 #[test]
 fn a_reserve_and_a_policy_on_the_last_free_place() {
-    struct First;
-    impl Policy for First {
-        fn choose(&self, candidates: &hive_registry::Candidates<'_>) -> Option<usize> {
-            candidates.get(0).map(|_| 0)
-        }
-    }
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", vec![worker("Busy", Some(1))]);
@@ -97,39 +104,37 @@ fn a_reserve_and_a_policy_on_the_last_free_place() {
     });
 }
 
-/// A reservation leaves its worker published, but marked. A pick begun after it must not return that worker while
-/// another is better, even as a third call takes the mark off under the lock.
+/// A policy's reservation marks the published winner without the lock. A pick begun after it must not return that
+/// worker while another is better, even as a third call corrects the ranking.
 #[test]
 fn a_pick_after_a_reservation_against_a_pick_that_corrects() {
     loom::model(|| {
         let registry = registry();
-        let two = ["v", "w"].map(|id| WorkerState { worker_id: id.into(), ..worker("Busy", None) });
-        beat(&registry, "a", two.into());
+        beat(&registry, "a", named(&["v", "w"]));
         let other = {
             let registry = registry.clone();
             thread::spawn(move || drop(registry.find_best_worker_for_model(MODEL)))
         };
-        let reserved = registry.reserve_worker_for_model(MODEL).expect("both are eligible");
+        let reserved = registry.reserve_with(MODEL, &First).expect("both are eligible");
         let (_, found) = registry.find_best_worker_for_model(MODEL).expect("both are eligible");
         assert_ne!(found.worker_id, reserved.worker().worker_id);
         other.join().expect("no panic");
     });
 }
 
-/// The same, while a release writes through to a ranking whose published winner is marked.
+/// Two releases write through to a ranking whose published winner is marked and is not the best.
 #[test]
-fn a_pick_after_a_reservation_against_a_release() {
+fn two_releases_while_the_published_winner_is_marked() {
     loom::model(|| {
         let registry = registry();
-        let two = ["v", "w"].map(|id| WorkerState { worker_id: id.into(), ..worker("Busy", None) });
-        beat(&registry, "a", two.into());
-        let first = registry.reserve_worker_for_model(MODEL).expect("both are eligible");
-        let second = registry.reserve_worker_for_model(MODEL).expect("both are eligible");
-        assert_ne!(first.worker().worker_id, second.worker().worker_id);
+        beat(&registry, "a", named(&["v", "w", "x"]));
+        let first = registry.reserve_worker_for_model(MODEL).expect("three are eligible");
+        let second = registry.reserve_worker_for_model(MODEL).expect("three are eligible");
         let other = thread::spawn(move || drop(first));
-        let _ = registry.find_best_worker_for_model(MODEL).expect("both are eligible");
+        drop(second);
         other.join().expect("no panic");
-        let (_, found) = registry.find_best_worker_for_model(MODEL).expect("both are eligible");
-        assert_ne!(found.worker_id, second.worker().worker_id);
+        // All are equally loaded, and it was never reserved.
+        let (_, best) = registry.find_best_worker_for_model(MODEL).expect("three are eligible");
+        assert_eq!(best.worker_id, "x");
     });
 }
