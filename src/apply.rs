@@ -56,7 +56,6 @@ struct Step {
 #[derive(Default)]
 struct Garbage {
     state: Option<Arc<HiveRuntimeState>>,
-    records: Vec<Arc<WorkerInfo>>,
     plan: Option<(Vec<Step>, Vec<Arc<Slot>>)>,
 }
 
@@ -202,7 +201,8 @@ impl Core {
         }
         for step in &plan.steps {
             if step.old.is_some() {
-                garbage.records.push(step.slot.publish(step.new.clone()));
+                // What it replaces is `old`, which outlives the locks.
+                drop(step.slot.publish(step.new.clone()));
             }
         }
         let serves = state.hive.as_ref().is_none_or(|hive| hive.serves());
@@ -216,10 +216,13 @@ impl Core {
         }
 
         inner.arrivals.arrived(now.monotonic_ms);
-        inner.arrivals.added += plan.steps.iter().filter(|step| step.old.is_none()).count() as u64;
+        let added = plan.steps.iter().filter(|step| step.old.is_none()).count();
+        inner.arrivals.added += added as u64;
         inner.arrivals.removed += plan.gone.len() as u64;
         self.worker_room.give_back(inner.slots.len().saturating_sub(plan.steps.len()));
-        inner.slots = plan.steps.iter().map(|step| step.slot.clone()).collect();
+        if added > 0 || !plan.gone.is_empty() {
+            inner.slots = plan.steps.iter().map(|step| step.slot.clone()).collect();
+        }
         let told_offline = std::mem::take(&mut inner.told_offline);
 
         let state = Arc::new(state);
