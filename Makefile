@@ -9,7 +9,7 @@ SECONDS ?= 20
 LOOM := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=$(LOOM_BOUND)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust loom verify verify-ci bench lint fmt doc deny deny-advisories clean
+.PHONY: help run test test-rust loom verify verify-ci bench bench-peers lint fmt doc deny deny-advisories clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -40,6 +40,9 @@ verify-ci: ## The bounded part of `verify` that CI runs
 
 bench: ## Criterion benches; the report is in target/criterion
 	$(CARGO) bench --workspace
+
+bench-peers: ## The same picks by the alternatives; a crate of its own, which builds for a while
+	$(CARGO) run --release --locked --manifest-path benches/peers/Cargo.toml
 
 lint: ## Formatting, clippy, documentation: without a warning
 	$(CARGO) fmt --check
