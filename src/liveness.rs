@@ -80,6 +80,11 @@ impl Pulse {
         if live(word, view.now, view.window) {
             return false;
         }
+        if word & PARKED != 0 {
+            // Marked for another slot. A heartbeat that comes later takes this very mark off, and sees it; one
+            // that came before had the ranking's lock before us, and we would see its time.
+            return true;
+        }
         // Before, so that who sees the slot parked sees this; after, in case a rewind came between.
         view.judged.fetch_max(view.now, Ordering::AcqRel);
         let parked =

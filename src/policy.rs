@@ -150,10 +150,9 @@ impl Candidates<'_> {
         self.draw(|len| self.core.random_below(len))
     }
 
-    fn best(&self) -> Option<usize> {
+    fn best(&self) -> Option<(usize, Candidate)> {
         let (at, fit) = self.ranking.best_place(self.view)?;
-        self.see(at, fit);
-        Some(at)
+        Some((at, self.see(at, fit)))
     }
 
     fn next(&self) -> Option<(usize, Candidate)> {
@@ -170,7 +169,8 @@ impl Candidates<'_> {
         };
         (0..CORRECTIONS).find_map(|_| draw()).or_else(|| {
             self.ranking.correct(self.view);
-            (0..CORRECTIONS).find_map(|_| draw())
+            // Nearly all are full, and nobody had looked since: then the best is as good as any.
+            (0..CORRECTIONS).find_map(|_| draw()).or_else(|| self.best())
         })
     }
 
@@ -201,7 +201,7 @@ impl fmt::Debug for Candidates<'_> {
 
 impl Policy for LeastLoaded {
     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
-        candidates.best()
+        candidates.best().map(|(at, _)| at)
     }
 }
 
@@ -209,7 +209,7 @@ impl Policy for PowerOfChoices {
     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
         let d = self.d.max(1);
         if candidates.len() <= d {
-            return candidates.best();
+            return candidates.best().map(|(at, _)| at);
         }
         let mut drawn: SmallVec<[usize; DISTINCT]> = SmallVec::new();
         let mut best: Option<(Key, usize)> = None;

@@ -133,3 +133,20 @@ fn leases_of_workers_that_have_gone_do_not_pile_up() {
     let kept = watched.iter().filter(|record| record.strong_count() > 0).count();
     assert!(kept <= 130, "{kept} of 400 records are kept");
 }
+
+/// Reservations by policy fill workers without the ranking's knowledge; when nearly all were full, draws found
+/// nobody, and the one left free was not chosen.
+#[test]
+fn a_random_policy_finds_the_only_free_worker_of_a_thousand() {
+    let (registry, _) = registry();
+    let one =
+        |n: usize| WorkerState { max_concurrency: Some(1), ..worker_in("Busy", &format!("w{n:04}"), "m") };
+    apply(&registry, beat("h", T0, (0..1_000).map(one).collect()));
+    let mut held: Vec<_> = (0..1_000).filter_map(|_| registry.reserve_with("m", &Random)).collect();
+    assert_eq!(held.len(), 1_000);
+    let freed = held.swap_remove(500);
+    let id = freed.worker().worker_id.clone();
+    freed.release();
+    let (_, found) = registry.pick("m", &Random).expect("one is free");
+    assert_eq!(found.worker_id, id);
+}

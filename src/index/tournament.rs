@@ -105,13 +105,13 @@ impl<T> Tournament<T> {
         Some(leaf.item)
     }
 
-    /// Asks `f` for every leaf's new key, telling it the place the leaf will have; returns those for which it
-    /// has none. O(n).
-    pub(crate) fn rebuild(&mut self, mut f: impl FnMut(&T, usize) -> Option<Key>) -> Vec<T> {
+    /// Asks `f` for every leaf's new key, telling it the old one and the place the leaf will have; returns those
+    /// for which it has none. O(n).
+    pub(crate) fn rebuild(&mut self, mut f: impl FnMut(&T, Key, usize) -> Option<Key>) -> Vec<T> {
         let mut gone = Vec::new();
         self.levels.clear();
         for leaf in std::mem::replace(&mut self.leaves, Chunks::new()).into_items() {
-            match f(&leaf.item, self.leaves.len()) {
+            match f(&leaf.item, leaf.key, self.leaves.len()) {
                 Some(key) => self.leaves.push(Leaf { key, item: leaf.item }),
                 None => gone.push(leaf.item),
             }
@@ -248,7 +248,7 @@ mod tests {
                         prop_assert_eq!(tree.swap_remove(at), Some(plain.swap_remove(at).1));
                     }
                     4 if class == 0 => {
-                        let gone = tree.rebuild(|item, _| (item % 3 != 0).then(|| key(*item, *item)));
+                        let gone = tree.rebuild(|item, _, _| (item % 3 != 0).then(|| key(*item, *item)));
                         prop_assert!(gone.iter().all(|item| item % 3 == 0));
                         plain.retain(|(_, item)| item % 3 != 0);
                         for entry in &mut plain {
