@@ -153,11 +153,17 @@ impl Ranking {
         let mut book = self.book.lock();
         let held = book.holds(slot);
         if held {
-            let key = self.settle(book.published, slot).map(|(key, _)| key);
-            book.place(slot, key);
+            self.rewrite(&mut book, slot);
             self.publish_unless_behind(book);
         }
         held
+    }
+
+    /// Gives a member its true key; false if that means parked.
+    fn rewrite(&self, book: &mut Book, slot: &Arc<Slot>) -> bool {
+        let key = self.settle(book.published, slot).map(|(key, _)| key);
+        book.place(slot, key);
+        key.is_some()
     }
 
     /// The slot's true key; a published slot keeps its mark.
@@ -200,7 +206,7 @@ impl Ranking {
         loop {
             let mut silent = 0;
             while silent < CORRECTIONS.max(book.ranked.len() / CORRECTED_SHARE) {
-                let slot = book.ranked.get(book.ranked.best()?)?.clone();
+                let slot = book.best()?.clone();
                 match self.examine(book.published, &slot, view) {
                     Ok((word, record)) => return Some(Fit { slot, word, record }),
                     // Whoever made a key untrue has paid for its correction; only silence comes in masses.
@@ -208,7 +214,8 @@ impl Ranking {
                     Err(Amiss::Key(Some((key, word)))) => {
                         book.place(&slot, Some(key));
                         if book.published == address(&slot) {
-                            book.behind = !(book.is_best(&slot) && slot.unmark(self.side, word));
+                            let is_best = book.best().is_some_and(|best| Arc::ptr_eq(best, &slot));
+                            book.behind = !(is_best && slot.unmark(self.side, word));
                         }
                     }
                     Err(Amiss::Silent) => {
@@ -276,13 +283,8 @@ impl Ranking {
                 }
                 Some(_) if !slot.pulse().park(view) => continue,
                 Some(_) => book.place(&slot, None),
-                None => {
-                    let key = self.settle(book.published, &slot).map(|(key, _)| key);
-                    book.place(&slot, key);
-                    if key.is_some() {
-                        continue;
-                    }
-                }
+                None if self.rewrite(&mut book, &slot) => continue,
+                None => {}
             }
             break None;
         };
@@ -321,7 +323,7 @@ impl Ranking {
     /// Publishes the winner if it is another one, and drops the old one once the lock is free (C5).
     fn publish(&self, mut book: MutexGuard<'_, Book>) {
         book.behind = false;
-        let best = book.ranked.best().and_then(|at| book.ranked.get(at));
+        let best = book.best();
         let best_address = best.map_or(0, address);
         let old = if best_address == book.published { None } else { self.winner.swap(best.cloned()) };
         book.published = best_address;
@@ -348,8 +350,8 @@ impl Book {
         at != NOWHERE && held.is_some_and(|held| Arc::ptr_eq(held, slot))
     }
 
-    fn is_best(&self, slot: &Arc<Slot>) -> bool {
-        self.ranked.best().and_then(|at| self.ranked.get(at)).is_some_and(|best| Arc::ptr_eq(best, slot))
+    fn best(&self) -> Option<&Arc<Slot>> {
+        self.ranked.get(self.ranked.best()?)
     }
 
     fn insert(&mut self, slot: Arc<Slot>, key: Option<Key>) {
