@@ -1,13 +1,16 @@
 //! How a heartbeat is applied to its hive: whole or not at all (I1), in order (I3).
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use smallvec::SmallVec;
+
 use crate::builder::LivenessClock;
-use crate::core::Core;
+use crate::core::{Changed, Core, sync_all};
 use crate::error::HeartbeatError;
 use crate::events::EventKind;
-use crate::hive::{HeartbeatOutcome, HiveCell, Inner, Now};
+use crate::hive::{HeartbeatOutcome, HiveCell, Inner, Member, Now};
 use crate::index::models::Models;
 use crate::index::ranking::Ranking;
 use crate::lease::wall_time;
@@ -38,16 +41,17 @@ pub(crate) enum Source<'a> {
 /// What a heartbeat does to the workers of its hive.
 struct Plan<'c> {
     models: &'c Models,
-    /// Ordered by worker id.
+    /// Ordered by worker id, and beside them what happens to each.
+    workers: Vec<Arc<WorkerInfo>>,
     steps: Vec<Step>,
-    gone: Vec<Arc<Slot>>,
+    /// The places of the members that go.
+    gone: SmallVec<[usize; 8]>,
 }
 
-/// What happens to one worker that stays or comes.
+/// What happens to a worker that stays or comes.
 struct Step {
-    slot: Arc<Slot>,
-    old: Option<Arc<WorkerInfo>>,
-    new: Arc<WorkerInfo>,
+    /// Its place among the members so far; none if it comes.
+    stays: Option<usize>,
     /// The ranking of a model it did not have before, pinned.
     joins: Option<Arc<Ranking>>,
 }
@@ -56,7 +60,8 @@ struct Step {
 #[derive(Default)]
 struct Garbage {
     state: Option<Arc<HiveRuntimeState>>,
-    plan: Option<(Vec<Step>, Vec<Arc<Slot>>)>,
+    gone: Vec<Member>,
+    left: Vec<Arc<Ranking>>,
 }
 
 impl Core {
@@ -69,12 +74,15 @@ impl Core {
     ) -> Result<Option<HeartbeatOutcome>, HeartbeatError> {
         loop {
             let now = self.read_clocks();
-            // Before a cell is made, which takes room; and again under its lock.
-            if self.cell(hive_id).is_none() && self.is_barred(hive_id, &update.source, now) {
-                add(&self.counters.mine().removed);
-                return Ok(Some(HeartbeatOutcome::Removed));
-            }
-            let cell = self.cell_or_new(hive_id)?;
+            let cell = match self.cell(hive_id) {
+                Some(cell) => cell,
+                // Before a cell is made, which takes room; and again under its lock.
+                None if self.is_barred(hive_id, &update.source, now) => {
+                    add(&self.counters.mine().removed);
+                    return Ok(Some(HeartbeatOutcome::Removed));
+                }
+                None => self.new_cell(hive_id)?,
+            };
             let mut inner = cell.inner.lock();
             if inner.retired {
                 drop(inner);
@@ -161,14 +169,15 @@ impl Core {
         };
 
         // Compute first: everything that can be refused is refused here.
-        let seats = self.worker_room.take(update.workers.len().saturating_sub(inner.slots.len()))?;
-        let plan = self.plan(cell, inner, before.as_deref(), update.workers)?;
+        let seats = self.worker_room.take(update.workers.len().saturating_sub(inner.members.len()))?;
+        let known = before.as_deref().map_or(&[][..], |state| &state.workers);
+        let mut plan = self.plan(cell, inner, known, update.workers)?;
         seats.keep();
         if is_call {
             self.tombstones.clear(&cell.id);
         }
 
-        let workers: Vec<_> = plan.steps.iter().map(|step| step.new.clone()).collect();
+        let workers = std::mem::take(&mut plan.workers);
         let (vram_used_gb, ram_used_gb) = used_gb(&workers, &self.config);
         let state = HiveRuntimeState {
             hive_id: cell.id.clone(),
@@ -182,7 +191,7 @@ impl Core {
             capabilities,
         };
         inner.order = Some(order);
-        Ok(Some(self.carry_out(cell, inner, state, plan, now, garbage)))
+        Ok(Some(self.carry_out(cell, inner, before, state, plan, now, garbage)))
     }
 
     /// Nothing can be refused any more. In an order that keeps every stored key at least as good as the truth:
@@ -191,42 +200,42 @@ impl Core {
         &self,
         cell: &HiveCell,
         inner: &mut Inner,
+        before: Option<Arc<HiveRuntimeState>>,
         state: HiveRuntimeState,
         plan: Plan<'_>,
         now: Now,
         garbage: &mut Garbage,
     ) -> HeartbeatOutcome {
-        for slot in &plan.gone {
-            self.counters.reservations(-i64::from(slot.end()));
+        let known = before.as_deref().map_or(&[][..], |state| &state.workers);
+        for at in &plan.gone {
+            self.counters.reservations(-i64::from(inner.members[*at].slot.end()));
         }
-        for step in &plan.steps {
-            if step.old.is_some() {
-                // What it replaces is `old`, which outlives the locks.
-                drop(step.slot.publish(step.new.clone()));
+        for (step, new) in plan.steps.iter().zip(&state.workers) {
+            if let Some(at) = step.stays {
+                // What it replaces is in `known`, which outlives the locks.
+                drop(inner.members[at].slot.publish(new.clone()));
             }
         }
         let serves = state.hive.as_ref().is_none_or(|hive| hive.serves());
         let all = cell.pulse.beat(state.last_heartbeat_ms, serves);
         cell.pulse.set_arrival(now.monotonic_ms);
-        for slot in &plan.gone {
-            self.unindex(slot);
+        for at in &plan.gone {
+            self.unindex(&inner.members[*at]);
         }
-        for step in &plan.steps {
-            self.index(step, all);
+        let added = plan.steps.iter().filter(|step| step.stays.is_none()).count();
+        if added > 0 || !plan.gone.is_empty() {
+            self.worker_room.give_back(inner.members.len().saturating_sub(plan.steps.len()));
+            garbage.gone = self.seat(cell, inner, &plan, &state.workers);
         }
+        self.index(inner, &plan, known, &state.workers, all, garbage);
 
         inner.arrivals.arrived(now.monotonic_ms);
-        let added = plan.steps.iter().filter(|step| step.old.is_none()).count();
         inner.arrivals.added += added as u64;
         inner.arrivals.removed += plan.gone.len() as u64;
-        self.worker_room.give_back(inner.slots.len().saturating_sub(plan.steps.len()));
-        if added > 0 || !plan.gone.is_empty() {
-            inner.slots = plan.steps.iter().map(|step| step.slot.clone()).collect();
-        }
         let told_offline = std::mem::take(&mut inner.told_offline);
 
         let state = Arc::new(state);
-        let before = cell.state.swap(Some(state.clone()));
+        drop(cell.state.swap(Some(state.clone())));
         if self.feed.is_read() {
             let events = plan.tell(before.as_deref(), &state, told_offline);
             if !events.is_empty() {
@@ -243,7 +252,6 @@ impl Core {
             HeartbeatOutcome::Registered
         };
         garbage.state = before;
-        garbage.plan = Some(plan.into_parts());
         outcome
     }
 
@@ -252,78 +260,118 @@ impl Core {
         &'c self,
         cell: &HiveCell,
         inner: &Inner,
-        before: Option<&HiveRuntimeState>,
+        known: &[Arc<WorkerInfo>],
         drafts: Vec<Draft<'_>>,
     ) -> Result<Plan<'c>, HeartbeatError> {
-        let mut plan =
-            Plan { models: &self.models, steps: Vec::with_capacity(drafts.len()), gone: Vec::new() };
-        // The state's workers and the slots run side by side.
-        let mut known = before.map_or(&[][..], |state| &state.workers).iter().zip(&inner.slots).peekable();
+        fetch(known, &inner.members);
+        let count = drafts.len();
+        let mut plan = Plan {
+            models: &self.models,
+            workers: Vec::with_capacity(count),
+            steps: Vec::with_capacity(count),
+            gone: SmallVec::new(),
+        };
+        let mut known = known.iter().enumerate().peekable();
         for draft in drafts {
             let id = draft.id.as_str();
-            while let Some((_, slot)) = known.next_if(|(old, _)| *old.worker_id < *id) {
-                plan.gone.push(slot.clone());
+            while let Some((at, _)) = known.next_if(|(_, old)| *old.worker_id < *id) {
+                plan.gone.push(at);
             }
-            let found = known.next_if(|(old, _)| *old.worker_id == *id);
-            let old = found.map(|(old, _)| old);
-            let new_model = draft.model.as_ref().map(|model| model.as_str());
-            let joins = match new_model {
-                Some(model) if old.and_then(|old| old.model_id.as_deref()) != Some(model) => {
-                    Some(self.models.pin(model)?)
-                }
+            let found = known.next_if(|(_, old)| *old.worker_id == *id);
+            let old = found.map(|(_, old)| &**old);
+            let old_model = old.and_then(|old| old.model_id.as_ref());
+            let joins = match draft.model {
+                Some(model) if old_model.is_none_or(|old| *old != *model) => Some(self.models.pin(model)?),
                 _ => None,
             };
-            let new = Arc::new(draft.record(&cell.id, old.map(Arc::as_ref)));
-            let slot = match found {
-                Some((_, slot)) => slot.clone(),
-                None => {
-                    let order = self.orders.fetch_add(1, Relaxed) + 1;
-                    Arc::new(Slot::new(new.clone(), cell.pulse.clone(), order))
-                }
-            };
-            plan.steps.push(Step { slot, old: old.cloned(), new, joins });
+            let model = joins.as_deref().map(Ranking::model).or(old_model.filter(|_| draft.model.is_some()));
+            let record = draft.record(&cell.id, model, old);
+            plan.steps.push(Step { stays: found.map(|(at, _)| at), joins });
+            plan.workers.push(Arc::new(record));
         }
-        plan.gone.extend(known.map(|(_, slot)| slot.clone()));
+        plan.gone.extend(known.map(|(at, _)| at));
         Ok(plan)
     }
 
-    /// Puts one worker where its new record belongs.
-    fn index(&self, step: &Step, all: bool) {
-        let Step { slot, old, new, joins } = step;
-        let old_model = old.as_ref().and_then(|old| old.model_id.as_deref());
-        let is_new = old.is_none();
-        let key_changed = all || old.as_ref().is_some_and(|old| key_differs(old, new));
-        if old_model != new.model_id.as_deref() {
-            if let Some(ranking) = old_model.and_then(|model| self.models.get(model)) {
-                self.models.leave(&ranking, slot);
+    /// Makes the members anew where some come or go; returns those that went.
+    fn seat(
+        &self,
+        cell: &HiveCell,
+        inner: &mut Inner,
+        plan: &Plan<'_>,
+        workers: &[Arc<WorkerInfo>],
+    ) -> Vec<Member> {
+        let mut old: Vec<_> = std::mem::take(&mut inner.members).into_iter().map(Some).collect();
+        let member = |(step, new): (&Step, &Arc<WorkerInfo>)| {
+            step.stays.and_then(|at| old[at].take()).unwrap_or_else(|| {
+                let order = self.orders.fetch_add(1, Relaxed) + 1;
+                Member { slot: Arc::new(Slot::new(new.clone(), cell.pulse.clone(), order)), ranking: None }
+            })
+        };
+        inner.members = plan.steps.iter().zip(workers).map(member).collect();
+        old.into_iter().flatten().collect()
+    }
+
+    /// Puts every worker where its new record belongs.
+    fn index(
+        &self,
+        inner: &mut Inner,
+        plan: &Plan<'_>,
+        known: &[Arc<WorkerInfo>],
+        workers: &[Arc<WorkerInfo>],
+        all: bool,
+        garbage: &mut Garbage,
+    ) {
+        let steps = || {
+            plan.steps.iter().zip(workers).map(|(step, new)| (step, step.stays.map(|at| &*known[at]), &**new))
+        };
+        let key_changed = |old: Option<&WorkerInfo>, new| all || old.is_some_and(|old| key_differs(old, new));
+        let is_idle = |old: Option<&WorkerInfo>| old.is_some_and(|old| old.state == WorkerLifecycle::Idle);
+
+        // Those that change their model or are new, and then the keys of the others.
+        for (Member { slot, ranking }, (step, old, new)) in inner.members.iter_mut().zip(steps()) {
+            if old.and_then(|old| old.model_id.as_deref()) != new.model_id.as_deref() {
+                if let Some(left) = std::mem::replace(ranking, step.joins.clone()) {
+                    self.models.leave(&left, slot);
+                    garbage.left.push(left);
+                }
+                if let Some(joined) = ranking {
+                    joined.join(slot);
+                }
             }
-            if let Some(ranking) = joins {
-                ranking.join(slot);
+            match (is_idle(old), new.state == WorkerLifecycle::Idle) {
+                (false, true) => self.idle.join(slot),
+                // The idle ranking is pinned for good.
+                (true, false) => _ = self.idle.leave(slot),
+                _ => {}
             }
-        } else if key_changed {
-            if let Some(ranking) = old_model.and_then(|model| self.models.get(model)) {
-                ranking.sync(slot);
+            if old.is_none() {
+                self.workers.join(new, slot);
             }
         }
-        let was_idle = old.as_ref().is_some_and(|old| old.state == WorkerLifecycle::Idle);
-        match (was_idle, new.state == WorkerLifecycle::Idle) {
-            (false, true) => self.idle.join(slot),
-            // The idle ranking is pinned for good.
-            (true, false) => _ = self.idle.leave(slot),
-            (true, true) if key_changed => _ = self.idle.sync(slot),
-            _ => {}
+        let changed =
+            || inner.members.iter().zip(steps()).filter(|(_, (_, old, new))| key_changed(*old, new));
+        let mut stale = Changed::new();
+        for (member, (step, _, _)) in changed() {
+            if step.joins.is_none() {
+                stale.extend(member.ranked());
+            }
         }
-        if is_new {
-            self.workers.join(new, slot);
+        for (member, (_, old, new)) in changed() {
+            if is_idle(old) && new.state == WorkerLifecycle::Idle {
+                stale.push((&self.idle, &member.slot));
+            }
         }
+        sync_all(&stale);
     }
 
     /// Takes an ended slot out of every index.
-    pub(crate) fn unindex(&self, slot: &Arc<Slot>) {
-        let record = slot.record();
-        if let Some(ranking) = record.model_id.as_deref().and_then(|model| self.models.get(model)) {
-            self.models.leave(&ranking, slot);
+    pub(crate) fn unindex(&self, member: &Member) {
+        let Member { slot, ranking } = member;
+        if let Some(ranking) = ranking {
+            self.models.leave(ranking, slot);
         }
+        let record = slot.record();
         if record.state == WorkerLifecycle::Idle {
             let _ = self.idle.leave(slot);
         }
@@ -339,9 +387,7 @@ impl Core {
             return;
         }
         if cell.pulse.heard(self.arrival_ms(now.monotonic_ms)) {
-            for slot in &inner.slots {
-                self.sync(slot);
-            }
+            self.sync(&inner.members);
         }
         if std::mem::take(&mut inner.told_offline) && self.feed.is_read() {
             self.feed.emit(&cell.id, cell.version(), vec![EventKind::HiveUpdated]);
@@ -363,16 +409,17 @@ impl Plan<'_> {
         if before.is_none() {
             events.push(EventKind::HiveRegistered);
         }
-        for step in &self.steps {
-            match &step.old {
-                None => events.push(EventKind::WorkerAdded(step.new.clone())),
-                Some(old) if old.differs_for_a_scheduler(&step.new) => {
-                    events.push(EventKind::WorkerChanged(step.new.clone()));
+        let known = before.map_or(&[][..], |before| &before.workers);
+        for (step, new) in self.steps.iter().zip(&after.workers) {
+            match step.stays.map(|at| &known[at]) {
+                None => events.push(EventKind::WorkerAdded(new.clone())),
+                Some(old) if old.differs_for_a_scheduler(new) => {
+                    events.push(EventKind::WorkerChanged(new.clone()));
                 }
                 Some(_) => {}
             }
         }
-        events.extend(self.gone.iter().map(|slot| EventKind::WorkerRemoved(slot.record())));
+        events.extend(self.gone.iter().map(|at| EventKind::WorkerRemoved(known[*at].clone())));
         if let Some(before) = before {
             let changed = before.hive != after.hive || before.capabilities != after.capabilities;
             if changed || told_offline || !events.is_empty() {
@@ -381,26 +428,22 @@ impl Plan<'_> {
         }
         events
     }
+}
 
-    /// Unpins; what is left is garbage.
-    fn into_parts(mut self) -> (Vec<Step>, Vec<Arc<Slot>>) {
-        self.unpin();
-        (std::mem::take(&mut self.steps), std::mem::take(&mut self.gone))
-    }
-
-    fn unpin(&mut self) {
-        for step in &mut self.steps {
-            if let Some(ranking) = step.joins.take() {
-                self.models.unpin(&ranking);
-            }
+impl Drop for Plan<'_> {
+    /// Refused or carried out: a model that nobody joined goes.
+    fn drop(&mut self) {
+        for ranking in self.steps.iter_mut().filter_map(|step| step.joins.take()) {
+            self.models.unpin(&ranking);
         }
     }
 }
 
-impl Drop for Plan<'_> {
-    /// A refused heartbeat leaves no model behind.
-    fn drop(&mut self) {
-        self.unpin();
+/// Loads what the plan will look at, and nothing else: the cache misses of several workers overlap, which they do
+/// not with the making of a record between them.
+fn fetch(known: &[Arc<WorkerInfo>], members: &[Member]) {
+    for (old, member) in known.iter().zip(members) {
+        black_box((old.hive_id.len(), old.url.is_some(), old.max_concurrency, member.slot.word()));
     }
 }
 

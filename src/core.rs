@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use smallvec::SmallVec;
+
 use crate::builder::{Limits, LivenessClock, StaleMode};
 use crate::clock::Clock;
 use crate::events::Feed;
-use crate::hive::HiveCell;
+use crate::hive::{HiveCell, Member};
 use crate::index::models::Models;
 use crate::index::ranking::Ranking;
 use crate::index::workers::Workers;
@@ -68,6 +70,12 @@ pub(crate) struct Core {
     /// Held through an eviction pass; what it holds is when the fleet was first found mostly silent.
     pub(crate) sweep: Mutex<Option<i64>>,
 }
+
+/// Slots whose keys changed, each beside a ranking it is in or was.
+pub(crate) type Changed<'s> = SmallVec<[(&'s Ranking, &'s Arc<Slot>); SYNCED]>;
+
+/// Keys written in one stay under a ranking's lock, at most.
+const SYNCED: usize = 16;
 
 /// What is known of a clock that was set back.
 struct Hindsight {
@@ -217,15 +225,26 @@ impl Core {
         true
     }
 
-    /// Writes a slot's keys again in both rankings.
-    pub(crate) fn sync(&self, slot: &Arc<Slot>) {
-        self.sync_model(slot);
-        self.idle.sync(slot);
+    /// Writes the keys of a hive's workers again; under its cell's lock.
+    pub(crate) fn sync(&self, members: &[Member]) {
+        let mut changed: Changed<'_> = members.iter().filter_map(Member::ranked).collect();
+        changed.extend(members.iter().map(|member| (&self.idle, &member.slot)));
+        sync_all(&changed);
     }
 
     fn sync_model(&self, slot: &Arc<Slot>) {
         if let Some(ranking) = slot.record().model_id.as_deref().and_then(|model| self.models.get(model)) {
             ranking.sync(slot);
+        }
+    }
+}
+
+/// Writes the keys of slots again, each in the ranking beside it; those of one ranking that follow each other in
+/// one stay under its lock.
+pub(crate) fn sync_all(changed: &[(&Ranking, &Arc<Slot>)]) {
+    for together in changed.chunk_by(|(one, _), (other, _)| std::ptr::eq(*one, *other)) {
+        for some in together.chunks(SYNCED) {
+            some[0].0.sync_all(some.iter().map(|(_, slot)| *slot));
         }
     }
 }

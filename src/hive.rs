@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::core::Core;
 use crate::error::HeartbeatError;
 use crate::events::EventKind;
+use crate::index::ranking::Ranking;
 use crate::lease::wall_time;
 use crate::liveness::{Pulse, View};
 use crate::names::HiveId;
@@ -51,11 +52,18 @@ pub(crate) struct Inner {
     pub(crate) retired: bool,
     /// Of the last heartbeat applied.
     pub(crate) order: Option<OrderKey>,
-    /// Ordered by worker id.
-    pub(crate) slots: Vec<Arc<Slot>>,
+    /// Ordered by worker id, as the state's workers are.
+    pub(crate) members: Vec<Member>,
     /// `HiveOffline` was told for this silence.
     pub(crate) told_offline: bool,
     pub(crate) arrivals: Arrivals,
+}
+
+/// A worker of the hive.
+pub(crate) struct Member {
+    pub(crate) slot: Arc<Slot>,
+    /// The ranking of its model, if it has one loaded. It is not retired while the slot is in it.
+    pub(crate) ranking: Option<Arc<Ranking>>,
 }
 
 /// The clocks, read before any lock (C5).
@@ -63,6 +71,15 @@ pub(crate) struct Inner {
 pub(crate) struct Now {
     pub(crate) wall_ms: i64,
     pub(crate) monotonic_ms: i64,
+}
+
+// === impl Member ===
+
+impl Member {
+    /// Its slot, beside the ranking of its model.
+    pub(crate) fn ranked(&self) -> Option<(&Ranking, &Arc<Slot>)> {
+        Some((self.ranking.as_deref()?, &self.slot))
+    }
 }
 
 // === impl HiveCell ===
@@ -76,7 +93,7 @@ impl HiveCell {
             inner: Mutex::new(Inner {
                 retired: false,
                 order: None,
-                slots: Vec::new(),
+                members: Vec::new(),
                 told_offline: false,
                 arrivals: Arrivals::default(),
             }),
@@ -87,9 +104,7 @@ impl HiveCell {
     pub(crate) fn unpark(&self, core: &Core, view: &View<'_>) {
         let inner = self.inner.lock();
         if !inner.retired && self.pulse.unpark(view) {
-            for slot in &inner.slots {
-                core.sync(slot);
-            }
+            core.sync(&inner.members);
         }
     }
 
@@ -98,10 +113,10 @@ impl HiveCell {
     }
 
     /// The state with the reservations of its workers, copied while no heartbeat is applied.
-    pub(crate) fn snapshot<T>(&self, f: impl FnOnce(&Arc<HiveRuntimeState>, &[Arc<Slot>]) -> T) -> Option<T> {
+    pub(crate) fn snapshot<T>(&self, f: impl FnOnce(&Arc<HiveRuntimeState>, &[Member]) -> T) -> Option<T> {
         let inner = self.inner.lock();
         let state = self.state.load_full()?;
-        Some(f(&state, &inner.slots))
+        Some(f(&state, &inner.members))
     }
 
     pub(crate) fn arrivals<T>(&self, f: impl FnOnce(&Arrivals) -> T) -> Option<T> {
@@ -154,10 +169,8 @@ impl Core {
         self.hives.read(hive_id, Arc::clone)
     }
 
-    pub(crate) fn cell_or_new(&self, hive_id: &str) -> Result<Arc<HiveCell>, HeartbeatError> {
-        if let Some(cell) = self.cell(hive_id) {
-            return Ok(cell);
-        }
+    /// A new cell, or the one that somebody else just made.
+    pub(crate) fn new_cell(&self, hive_id: &str) -> Result<Arc<HiveCell>, HeartbeatError> {
         let create = || {
             // Given back by `forget`.
             self.hive_room.take(1)?.keep();
@@ -226,15 +239,15 @@ impl Core {
         }
         inner.retired = true;
         then(&inner);
-        let slots = std::mem::take(&mut inner.slots);
+        let members = std::mem::take(&mut inner.members);
         // All first, so that no pick returns one of them from here on.
-        for slot in &slots {
-            self.counters.reservations(-i64::from(slot.end()));
+        for member in &members {
+            self.counters.reservations(-i64::from(member.slot.end()));
         }
-        for slot in &slots {
-            self.unindex(slot);
+        for member in &members {
+            self.unindex(member);
         }
-        self.worker_room.give_back(slots.len());
+        self.worker_room.give_back(members.len());
         self.registered.fetch_sub(1, Relaxed);
         let state = cell.state.swap(None);
         if let (Some(state), true) = (&state, self.feed.is_read()) {
@@ -244,7 +257,7 @@ impl Core {
         }
         drop(inner);
         self.forget(cell);
-        drop((state, slots));
+        drop((state, members));
         Ended::Removed
     }
 }

@@ -261,8 +261,7 @@ impl Core {
     }
 
     pub(crate) fn reserve_with(&self, model: &str, policy: &dyn Policy) -> Option<Hold> {
-        let turn = self.next_turn();
-        match self.ask(model, policy, |slot, word| slot.admit_count(word.count(), turn)) {
+        match self.ask(model, policy, |slot, word| slot.admit_count(word.count(), self.next_turn())) {
             Asked::Chose(slot, record) => {
                 self.counters.reservations(1);
                 self.counters.picked(Some(Hold { slot, worker: record, ranking: None }))

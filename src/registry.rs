@@ -176,8 +176,9 @@ impl HiveRegistry {
             let seen = self.get_hive_state(hive_id);
             let info = seen.as_ref().and_then(|state| state.hive.as_deref());
             let capabilities = seen.as_ref().and_then(|state| state.capabilities.as_deref());
+            let processes: Vec<_> = processes.iter().map(ProcessTwin::from).collect();
             let workers = wire::processes(
-                processes.iter().map(ProcessTwin::from).collect(),
+                &processes,
                 info.map(|info| (info, capabilities)),
                 wall_time(self.0.config.clock.wall_ms()),
                 self.0.config.limits.workers_per_hive,
@@ -190,9 +191,9 @@ impl HiveRegistry {
     }
 
     fn take(&self, body: Body<'_>) -> Result<HeartbeatOutcome, HeartbeatError> {
-        let result = Beat::check(body, self.0.config.limits.workers_per_hive).and_then(|beat| {
+        let result = Beat::check(&body, self.0.config.limits.workers_per_hive).and_then(|beat| {
             let source = Source::Heartbeat { order: beat.order, hive: beat.hive };
-            self.0.apply(beat.hive_id.as_str(), Update { source, workers: beat.workers })
+            self.0.apply(beat.hive_id, Update { source, workers: beat.workers })
         });
         if result.is_err() {
             add(&self.0.counters.mine().refused);

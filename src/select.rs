@@ -79,13 +79,13 @@ impl Core {
     /// S5: chooses by the same rule and counts in one step.
     pub(crate) fn reserve(&self, model: &str) -> Option<Hold> {
         let view = self.view();
-        let turn = self.next_turn();
+        let turns = || self.next_turn();
         let of_model = self.models.get(model).and_then(|ranking| {
-            let Fit { slot, record, .. } = ranking.reserve(&view, turn)?;
+            let Fit { slot, record, .. } = ranking.reserve(&view, turns)?;
             Some(Hold { slot, worker: record, ranking: Some(ranking) })
         });
         let hold = of_model.or_else(|| {
-            let Fit { slot, record, .. } = self.idle.reserve(&view, turn)?;
+            let Fit { slot, record, .. } = self.idle.reserve(&view, turns)?;
             Some(Hold { slot, worker: record, ranking: None })
         });
         if hold.is_some() {

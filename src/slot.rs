@@ -95,7 +95,10 @@ impl Slot {
     pub(crate) fn publish(&self, record: Arc<WorkerInfo>) -> Arc<WorkerInfo> {
         let limit = limit(&record);
         let old = self.record.swap(record);
-        self.change(|word| Some(word & !(FIELD << LIMIT_AT) | limit << LIMIT_AT));
+        // Nobody else writes the limit.
+        if limit != self.word().0 >> LIMIT_AT & FIELD {
+            self.change(|word| Some(word & !(FIELD << LIMIT_AT) | limit << LIMIT_AT));
+        }
         old
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::core::Core;
-use crate::slot::{Slot, load};
+use crate::hive::Member;
+use crate::slot::load;
 use crate::state::{HiveRuntimeState, WorkerInfo};
 
 /// All hives at about one moment: each hive's copy is consistent in itself, and holds at least what the events
@@ -55,10 +56,10 @@ impl Core {
         let mut cells = self.hives.values();
         cells.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         let hives = cells.iter().filter_map(|cell| {
-            cell.snapshot(|state, slots| HiveSnapshot {
+            cell.snapshot(|state, members| HiveSnapshot {
                 age_ms: taken_at_ms.saturating_sub(cell.pulse.last_heard()),
                 online: cell.pulse.is_live(&view),
-                workers: state.workers.iter().zip(slots).map(WorkerSnapshot::of).collect(),
+                workers: state.workers.iter().zip(members).map(WorkerSnapshot::of).collect(),
                 state: state.clone(),
             })
         });
@@ -67,8 +68,8 @@ impl Core {
 }
 
 impl WorkerSnapshot {
-    fn of((worker, slot): (&Arc<WorkerInfo>, &Arc<Slot>)) -> Self {
-        let reservations = slot.word().count();
+    fn of((worker, member): (&Arc<WorkerInfo>, &Member)) -> Self {
+        let reservations = member.slot.word().count();
         Self { worker: worker.clone(), reservations, load: load(worker, reservations) }
     }
 }

@@ -29,13 +29,6 @@ impl<T> Chunks<T> {
         self.0.get(at / CHUNK)?.get(at % CHUNK)
     }
 
-    /// The entries `N * index..N * index + N`, as far as there are so many. `N` divides a chunk, so they lie together.
-    pub(crate) fn group<const N: usize>(&self, index: usize) -> &[T] {
-        const { assert!(CHUNK % N == 0) }
-        let (chunk, at) = (&self.0[index * N / CHUNK], index * N % CHUNK);
-        &chunk[at..chunk.len().min(at + N)]
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().flatten()
     }

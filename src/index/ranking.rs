@@ -12,6 +12,7 @@
 //! a published slot is taken off only where it is the best, by a compare-and-swap against the word its key was
 //! made from; else a pick without the lock could slip in between.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -159,6 +160,18 @@ impl Ranking {
         held
     }
 
+    /// Writes the true keys of some members, few enough for one stay under the lock.
+    pub(crate) fn sync_all<'s>(&self, slots: impl Iterator<Item = &'s Arc<Slot>> + Clone) {
+        let mut book = self.book.lock();
+        book.fetch(slots.clone());
+        for slot in slots {
+            if book.holds(slot) {
+                self.rewrite(&mut book, slot);
+            }
+        }
+        self.publish_unless_behind(book);
+    }
+
     /// Gives a member its true key; false if that means parked.
     fn rewrite(&self, book: &mut Book, slot: &Arc<Slot>) -> bool {
         let key = self.settle(book.published, slot).map(|(key, _)| key);
@@ -183,7 +196,9 @@ impl Ranking {
     }
 
     /// S5: the best eligible worker with one reservation more, in one step.
-    pub(crate) fn reserve(&self, view: &View<'_>, turn: u64) -> Option<Fit> {
+    ///
+    /// `turns` gives another turn each time: no two slots ever have the same.
+    pub(crate) fn reserve(&self, view: &View<'_>, turns: impl Fn() -> u64) -> Option<Fit> {
         let mut book = self.book.lock();
         loop {
             let Some(fit) = self.best_fit(&mut book, view) else {
@@ -192,7 +207,7 @@ impl Ranking {
             };
             // A compare-and-swap that fails means that another call got through.
             let is_published = book.published == address(&fit.slot);
-            if let Some(word) = fit.slot.admit_seen(fit.word, self.side, is_published, turn) {
+            if let Some(word) = fit.slot.admit_seen(fit.word, self.side, is_published, turns()) {
                 let key = (!word.is_full()).then(|| fit.slot.key(&fit.record, word.count()));
                 book.place(&fit.slot, key);
                 book.behind |= is_published;
@@ -254,10 +269,16 @@ impl Ranking {
     #[cold]
     fn park_silent(&self, book: &mut Book, view: &View<'_>) {
         let side = self.side;
-        let silent = book.ranked.rebuild(|slot, key, at| {
-            slot.set_position(side, at as u32);
-            let pulse = slot.pulse();
-            (pulse.is_live(view) || !pulse.park(view)).then_some(key)
+        // Loads and nothing else, which the processor overlaps; a compare-and-swap in between would make each wait.
+        let live: Vec<bool> = book.ranked.items().map(|slot| slot.pulse().is_live(view)).collect();
+        let silent = book.ranked.retain(|slot, at, to| {
+            if !live[at] && slot.pulse().park(view) {
+                return false;
+            }
+            if at != to {
+                slot.set_position(side, to as u32);
+            }
+            true
         });
         for slot in silent {
             book.park(slot);
@@ -354,6 +375,16 @@ impl Book {
         self.ranked.get(self.ranked.best()?)
     }
 
+    /// Loads what will be written, and nothing else: the cache misses of several slots overlap, which they
+    /// would not with a compare-and-swap between them.
+    fn fetch<'s>(&self, slots: impl Iterator<Item = &'s Arc<Slot>>) {
+        let touch = |slot: &Arc<Slot>| {
+            let at = slot.position(self.side) as usize;
+            (at < self.ranked.len()).then(|| (self.ranked.key(at), self.ranked.get(at).map(address)))
+        };
+        slots.for_each(|slot| _ = black_box(touch(slot)));
+    }
+
     fn insert(&mut self, slot: Arc<Slot>, key: Option<Key>) {
         match key {
             None => self.park(slot),
@@ -373,7 +404,7 @@ impl Book {
     fn place(&mut self, slot: &Arc<Slot>, key: Option<Key>) {
         let at = slot.position(self.side);
         match key {
-            Some(key) if at & PARKED == 0 => self.ranked.update(at as usize, key),
+            Some(key) if at & PARKED == 0 => self.ranked.set(at as usize, key),
             None if at & PARKED != 0 => {}
             key => {
                 if let Some(slot) = self.remove(slot) {

@@ -2,205 +2,200 @@
 
 use super::chunks::Chunks;
 
-/// The order of candidates (S2, S4), least first. `order` is unique, so keys never tie.
+/// The order of candidates (S2, S4), least first. Ties never happen: orders are unique, and so are turns.
+///
+/// | bits | |
+/// |---|---|
+/// | 126 | degraded |
+/// | 65..126 | load |
+/// | 64 | busy |
+/// | 63 | was reserved before; then the rest is the turn of the last time, else the order of registration |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    /// Health, then load, then busy: see [`Key::new`].
-    class: u64,
-    /// When it was last reserved; 0 is never.
-    turn: u64,
-    /// When it was registered.
-    order: u64,
-}
+pub(crate) struct Key(u128);
 
 impl Key {
     /// The greatest load told apart.
     pub(crate) const MAX_LOAD: u64 = (1 << 61) - 1;
+    /// After every other: nobody is there.
+    const NONE: Self = Self(u128::MAX);
 
+    /// `turn` is when it was last reserved, 0 for never; `order` when it was registered.
     pub(crate) fn new(degraded: bool, load: u64, busy: bool, turn: u64, order: u64) -> Self {
-        let load = load.min(Self::MAX_LOAD);
-        Self { class: u64::from(degraded) << 62 | load << 1 | u64::from(busy), turn, order }
+        let class = u64::from(degraded) << 62 | load.min(Self::MAX_LOAD) << 1 | u64::from(busy);
+        let tie = if turn == 0 { order } else { 1 << 63 | turn };
+        Self(u128::from(class) << 64 | u128::from(tie))
     }
 }
 
-/// Children of a node: four keys fill two cache lines, and half as many levels as with two are walked.
+/// Children of a node: four keys are one cache line, and half as many levels as with two are walked.
 const FAN: usize = 4;
 
-struct Leaf<T> {
-    key: Key,
-    item: T,
+/// The keys of siblings.
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Group([Key; FAN]);
+
+impl Group {
+    fn least(&self) -> Key {
+        let [a, b, c, d] = self.0;
+        a.min(b).min(c.min(d))
+    }
+
+    /// Which of them has this key, which one does.
+    fn place_of(&self, key: Key) -> usize {
+        self.0.iter().position(|one| *one == key).unwrap_or(0)
+    }
 }
 
-/// The winner among a node's children.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Node {
-    key: Key,
-    leaf: u32,
-}
-
-/// Leaves in no order; `levels[0][p]` is the winner of leaves `4p..4p+4`, and so on up to one node.
+/// Items in no order and their keys in groups of four; `levels[d + 1]` has the least key of each group of
+/// `levels[d]`, up to one group. Every place past the last is [`Key::NONE`].
 pub(crate) struct Tournament<T> {
-    leaves: Chunks<Leaf<T>>,
-    levels: Vec<Chunks<Node>>,
+    items: Chunks<T>,
+    levels: Vec<Chunks<Group>>,
+    /// The least key, and its place.
+    least: Key,
+    best: usize,
 }
 
 impl<T> Tournament<T> {
     pub(crate) const fn new() -> Self {
-        Self { leaves: Chunks::new(), levels: Vec::new() }
+        Self { items: Chunks::new(), levels: Vec::new(), least: Key::NONE, best: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.leaves.len()
+        self.items.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.leaves.is_empty()
+        self.items.is_empty()
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
-        Some(&self.leaves.get(at)?.item)
+        self.items.get(at)
     }
 
     pub(crate) fn items(&self) -> impl Iterator<Item = &T> {
-        self.leaves.iter().map(|leaf| &leaf.item)
+        self.items.iter()
+    }
+
+    /// The key of the item at `at`, which must be in bounds.
+    pub(crate) fn key(&self, at: usize) -> Key {
+        self.levels[0][at / FAN].0[at % FAN]
     }
 
     /// The place of the least key. O(1).
     pub(crate) fn best(&self) -> Option<usize> {
-        Some(self.levels.last()?.get(0)?.leaf as usize)
+        (self.least != Key::NONE).then_some(self.best)
     }
 
-    /// Adds a leaf at the end. O(log n).
+    /// Adds an item at the end. O(log n).
     pub(crate) fn push(&mut self, key: Key, item: T) {
-        let at = self.leaves.len();
-        self.leaves.push(Leaf { key, item });
+        let at = self.items.len();
+        self.items.push(item);
         self.fit();
-        self.replay(at);
+        self.set(at, key);
     }
 
-    /// O(log n), less where the change does not reach the top.
-    pub(crate) fn update(&mut self, at: usize, key: Key) {
-        if self.leaves[at].key != key {
-            self.leaves[at].key = key;
-            self.replay(at);
+    /// Writes the key of the item at `at`, and those above it up to the first that stands. O(log n).
+    pub(crate) fn set(&mut self, at: usize, key: Key) {
+        let (mut at, mut key) = (at, key);
+        for level in &mut self.levels {
+            let group = &mut level[at / FAN];
+            if group.0[at % FAN] == key {
+                return;
+            }
+            group.0[at % FAN] = key;
+            key = group.least();
+            at /= FAN;
+        }
+        self.crown(key);
+    }
+
+    /// Finds the winner again if the least key is another one.
+    fn crown(&mut self, least: Key) {
+        if self.least != least {
+            self.least = least;
+            self.best = self.levels.iter().rev().fold(0, |at, level| FAN * at + level[at].place_of(least));
         }
     }
 
-    /// Takes a leaf out; the last leaf moves into its place. O(log n).
+    /// Takes an item out; the last one moves into its place. O(log n).
     pub(crate) fn swap_remove(&mut self, at: usize) -> Option<T> {
-        let last = self.leaves.len().checked_sub(1)?;
-        let leaf = self.leaves.swap_remove(at)?;
+        let last = self.items.len().checked_sub(1)?;
+        let moved = self.key(last);
+        let item = self.items.swap_remove(at)?;
+        self.set(last, Key::NONE);
         self.fit();
-        // Above the last leaf's old place every match may have lost a player, or a whole node.
-        let mut place = last;
-        for depth in 0..self.levels.len() {
-            place /= FAN;
-            if place < self.levels[depth].len() {
-                self.levels[depth][place] = self.winner(depth, place);
-            }
-        }
         if at < last {
-            self.replay(at);
+            self.set(at, moved);
         }
-        Some(leaf.item)
+        Some(item)
     }
 
-    /// Asks `f` for every leaf's new key, telling it the old one and the place the leaf will have; returns those
-    /// for which it has none. O(n).
-    pub(crate) fn rebuild(&mut self, mut f: impl FnMut(&T, Key, usize) -> Option<Key>) -> Vec<T> {
+    /// Takes out the items for which `keep` has no place any more, telling it where each stands and where it
+    /// will; the others keep their keys. O(n).
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T, usize, usize) -> bool) -> Vec<T> {
         let mut gone = Vec::new();
-        self.levels.clear();
-        for leaf in std::mem::replace(&mut self.leaves, Chunks::new()).into_items() {
-            match f(&leaf.item, leaf.key, self.leaves.len()) {
-                Some(key) => self.leaves.push(Leaf { key, item: leaf.item }),
-                None => gone.push(leaf.item),
+        let keys = std::mem::take(&mut self.levels).into_iter().next();
+        let mut leaves = Chunks::new();
+        for (at, item) in std::mem::replace(&mut self.items, Chunks::new()).into_items().enumerate() {
+            let to = self.items.len();
+            if keep(&item, at, to) {
+                let key = keys.as_ref().map_or(Key::NONE, |keys| keys[at / FAN].0[at % FAN]);
+                place(&mut leaves, to, key);
+                self.items.push(item);
+            } else {
+                gone.push(item);
             }
         }
-        let mut below = self.leaves.len();
-        while below > 0 {
-            let count = below.div_ceil(FAN);
-            let mut level = Chunks::new();
-            for parent in 0..count {
-                level.push(self.winner(self.levels.len(), parent));
+        while !leaves.is_empty() {
+            let mut above = Chunks::new();
+            if leaves.len() > 1 {
+                for (at, group) in leaves.iter().enumerate() {
+                    place(&mut above, at, group.least());
+                }
             }
-            self.levels.push(level);
-            if count == 1 {
-                break;
-            }
-            below = count;
+            self.levels.push(std::mem::replace(&mut leaves, above));
         }
+        self.least = Key::NONE;
+        self.crown(self.levels.last().map_or(Key::NONE, |top| top[0].least()));
         gone
     }
 
-    /// Gives each level one node for every four below it.
+    /// Gives each level one group for every four places below it.
     fn fit(&mut self) {
-        let mut below = self.leaves.len();
+        let mut below = self.items.len();
         let mut depth = 0;
         while below > 0 {
             let count = below.div_ceil(FAN);
             if depth == self.levels.len() {
                 self.levels.push(Chunks::new());
+                // What was the top so far is somebody's child now.
+                if let Some(top) = depth.checked_sub(1).and_then(|lower| self.levels[lower].get(0)) {
+                    let least = top.least();
+                    place(&mut self.levels[depth], 0, least);
+                }
             }
-            // A node that was never played; `replay` fills it.
-            let blank =
-                Node { key: Key { class: u64::MAX, turn: u64::MAX, order: u64::MAX }, leaf: u32::MAX };
             let level = &mut self.levels[depth];
             while level.len() < count {
-                level.push(blank);
+                level.push(Group([Key::NONE; FAN]));
             }
             while level.len() > count {
                 level.pop();
             }
             depth += 1;
-            if count == 1 {
-                break;
-            }
-            below = count;
+            below = if count == 1 { 0 } else { count };
         }
         self.levels.truncate(depth);
     }
-
-    /// Plays the matches above leaf `at` again, up to the first whose winner stands.
-    fn replay(&mut self, at: usize) {
-        let mut place = at;
-        for depth in 0..self.levels.len() {
-            let parent = place / FAN;
-            let winner = self.winner(depth, parent);
-            let level = &mut self.levels[depth];
-            if level[parent] == winner {
-                return;
-            }
-            level[parent] = winner;
-            place = parent;
-        }
-    }
-
-    /// The winner among the children of node `parent` of level `depth`, which has some.
-    fn winner(&self, depth: usize, parent: usize) -> Node {
-        match depth.checked_sub(1) {
-            None => {
-                let first = parent * FAN;
-                let leaves = self.leaves.group::<FAN>(parent);
-                let best = least(leaves.iter().map(|leaf| leaf.key));
-                Node { key: leaves[best].key, leaf: (first + best) as u32 }
-            }
-            Some(lower) => {
-                let nodes = self.levels[lower].group::<FAN>(parent);
-                nodes[least(nodes.iter().map(|node| node.key))]
-            }
-        }
-    }
 }
 
-/// The place of the least of some keys.
-fn least(keys: impl Iterator<Item = Key>) -> usize {
-    let mut best: Option<(usize, Key)> = None;
-    for (at, key) in keys.enumerate() {
-        if best.is_none_or(|(_, least)| key < least) {
-            best = Some((at, key));
-        }
+/// Puts a key at `at`, which is in the last group or begins the next.
+fn place(level: &mut Chunks<Group>, at: usize, key: Key) {
+    if at / FAN == level.len() {
+        level.push(Group([Key::NONE; FAN]));
     }
-    best.map_or(0, |(at, _)| at)
+    level[at / FAN].0[at % FAN] = key;
 }
 
 #[cfg(all(test, not(loom)))]
@@ -209,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(class: u64, order: u64) -> Key {
-        Key { class, turn: 0, order }
+        Key::new(false, class, false, 0, order)
     }
 
     #[test]
@@ -240,7 +235,7 @@ mod tests {
                     }
                     2 if !plain.is_empty() => {
                         let at = at.index(plain.len());
-                        tree.update(at, key(class, order));
+                        tree.set(at, key(class, order));
                         plain[at].0 = key(class, order);
                     }
                     3 if !plain.is_empty() => {
@@ -248,12 +243,9 @@ mod tests {
                         prop_assert_eq!(tree.swap_remove(at), Some(plain.swap_remove(at).1));
                     }
                     4 if class == 0 => {
-                        let gone = tree.rebuild(|item, _, _| (item % 3 != 0).then(|| key(*item, *item)));
+                        let gone = tree.retain(|item, _, _| item % 3 != 0);
                         prop_assert!(gone.iter().all(|item| item % 3 == 0));
                         plain.retain(|(_, item)| item % 3 != 0);
-                        for entry in &mut plain {
-                            entry.0 = key(entry.1, entry.1);
-                        }
                     }
                     _ => {}
                 }

@@ -12,16 +12,16 @@ use super::borrowed::{
 use super::bounds::{Field, bytes, invalid, number, text, time};
 use super::{Capability, HiveHealth, HiveInfo, MAX_ID_BYTES, MAX_TEXT_BYTES, MAX_URL_BYTES, ProcessStats};
 use crate::error::HeartbeatError;
-use crate::names::{HiveId, Text};
+use crate::names::{HiveId, ModelId, Text};
 use crate::state::{Backend, WorkerHealth, WorkerInfo, WorkerLifecycle};
 
-/// A checked heartbeat of either form, still borrowing from the input.
-pub(crate) struct Beat<'a> {
-    pub(crate) hive_id: Str<'a>,
+/// A checked heartbeat of either form, still borrowing from what was parsed.
+pub(crate) struct Beat<'b> {
+    pub(crate) hive_id: &'b str,
     pub(crate) order: OrderKey,
-    pub(crate) hive: Option<Hive<'a>>,
+    pub(crate) hive: Option<Hive<'b>>,
     /// Ordered by id.
-    pub(crate) workers: Vec<Draft<'a>>,
+    pub(crate) workers: Vec<Draft<'b>>,
 }
 
 /// What orders a hive's heartbeats (I3).
@@ -33,19 +33,19 @@ pub(crate) struct OrderKey {
 }
 
 /// The hive of a telemetry heartbeat.
-pub(crate) struct Hive<'a> {
-    twin: HiveTwin<'a>,
-    capabilities: Option<Vec<CapabilityTwin<'a>>>,
+pub(crate) struct Hive<'b> {
+    twin: &'b HiveTwin<'b>,
+    capabilities: Option<&'b [CapabilityTwin<'b>]>,
 }
 
 /// A checked worker, about to become a [`WorkerInfo`].
-pub(crate) struct Draft<'a> {
-    pub(crate) id: Str<'a>,
+pub(crate) struct Draft<'b> {
+    pub(crate) id: Str<'b>,
     state: WorkerLifecycle,
     last_heartbeat: DateTime<Utc>,
     health: WorkerHealth,
-    url: Option<Str<'a>>,
-    pub(crate) model: Option<Str<'a>>,
+    url: Option<Str<'b>>,
+    pub(crate) model: Option<&'b str>,
     backend: Option<Backend>,
     device_id: Option<u32>,
     vram_bytes: Option<u64>,
@@ -54,34 +54,36 @@ pub(crate) struct Draft<'a> {
     cpu_percent: Option<f32>,
     gpu_percent: Option<f32>,
     max_concurrency: Option<u32>,
-    process: Option<ProcessTwin<'a>>,
+    process: Option<&'b ProcessTwin<'b>>,
 }
 
 // === impl Beat ===
 
-impl<'a> Beat<'a> {
+impl<'b> Beat<'b> {
     /// Checks everything but what depends on the registry's state. O(bytes + workers log workers).
-    pub(crate) fn check(body: Body<'a>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
+    pub(crate) fn check(body: &'b Body<'b>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
         match body {
             Body::Plain(twin) => Self::check_plain(twin, workers_per_hive),
             Body::Telemetry(twin) => Self::check_telemetry(twin, workers_per_hive),
         }
     }
 
-    fn check_plain(twin: PlainTwin<'a>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
+    fn check_plain(twin: &'b PlainTwin<'b>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
         text("hive_id", twin.hive_id.as_str(), MAX_ID_BYTES)?;
         let order = order(&twin.timestamp, twin.epoch, twin.seq)?;
         count(twin.workers.len(), workers_per_hive)?;
         let mut workers = Vec::with_capacity(twin.workers.len());
-        for (at, worker) in twin.workers.into_iter().enumerate() {
-            workers.push(Draft::check(at, worker)?);
+        // Hives mostly stamp their workers alike.
+        let mut read = (twin.timestamp.as_str(), order.timestamp);
+        for (at, worker) in twin.workers.iter().enumerate() {
+            workers.push(Draft::check(at, worker, &mut read)?);
         }
         sort(&mut workers)?;
-        Ok(Self { hive_id: twin.hive_id, order, hive: None, workers })
+        Ok(Self { hive_id: twin.hive_id.as_str(), order, hive: None, workers })
     }
 
-    fn check_telemetry(twin: TelemetryTwin<'a>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
-        let hive = Hive::check(twin.hive, twin.capabilities)?;
+    fn check_telemetry(twin: &'b TelemetryTwin<'b>, workers_per_hive: usize) -> Result<Self, HeartbeatError> {
+        let hive = Hive::check(&twin.hive, twin.capabilities.as_deref())?;
         let order = order(&twin.timestamp, twin.epoch, twin.seq)?;
         let origin = Origin {
             host: Some(Host::of(hive.twin.hostname.as_str())),
@@ -89,18 +91,18 @@ impl<'a> Beat<'a> {
             last_heartbeat: order.timestamp,
             backend: hive.backend(),
         };
-        let workers = drafts(twin.workers, &origin, workers_per_hive)?;
-        Ok(Self { hive_id: hive.twin.id.clone(), order, hive: Some(hive), workers })
+        let workers = drafts(&twin.workers, &origin, workers_per_hive)?;
+        Ok(Self { hive_id: twin.hive.id.as_str(), order, hive: Some(hive), workers })
     }
 }
 
 /// I6: the workers of a bare process list, on a hive of which `info` is known, heard at `now`.
-pub(crate) fn processes<'a>(
-    processes: Vec<ProcessTwin<'a>>,
+pub(crate) fn processes<'b>(
+    processes: &'b [ProcessTwin<'b>],
     info: Option<(&HiveInfo, Option<&[Capability]>)>,
     now: DateTime<Utc>,
     workers_per_hive: usize,
-) -> Result<Vec<Draft<'a>>, HeartbeatError> {
+) -> Result<Vec<Draft<'b>>, HeartbeatError> {
     let origin = Origin {
         host: info.map(|(info, _)| Host::of(&info.hostname)),
         health: match info.map(|(info, _)| &info.health_status) {
@@ -114,14 +116,14 @@ pub(crate) fn processes<'a>(
     drafts(processes, &origin, workers_per_hive)
 }
 
-fn drafts<'a>(
-    processes: Vec<ProcessTwin<'a>>,
+fn drafts<'b>(
+    processes: &'b [ProcessTwin<'b>],
     origin: &Origin<'_>,
     workers_per_hive: usize,
-) -> Result<Vec<Draft<'a>>, HeartbeatError> {
+) -> Result<Vec<Draft<'b>>, HeartbeatError> {
     count(processes.len(), workers_per_hive)?;
     let mut workers = Vec::with_capacity(processes.len());
-    for (at, process) in processes.into_iter().enumerate() {
+    for (at, process) in processes.iter().enumerate() {
         workers.push(Draft::check_process(at, process, origin)?);
     }
     sort(&mut workers)?;
@@ -178,8 +180,13 @@ impl<'h> Host<'h> {
     }
 }
 
-impl<'a> Draft<'a> {
-    fn check(at: usize, worker: WorkerTwin<'a>) -> Result<Self, HeartbeatError> {
+impl<'b> Draft<'b> {
+    /// `read` is the time read last, and its text.
+    fn check(
+        at: usize,
+        worker: &'b WorkerTwin<'b>,
+        read: &mut (&'b str, DateTime<Utc>),
+    ) -> Result<Self, HeartbeatError> {
         let field = |name| Field("workers", at, name);
         text(field("worker_id"), worker.worker_id.as_str(), MAX_ID_BYTES)?;
         text(field("state"), worker.state.as_str(), MAX_TEXT_BYTES)?;
@@ -201,13 +208,17 @@ impl<'a> Draft<'a> {
         if worker.max_concurrency == Some(0) {
             return Err(invalid(field("max_concurrency"), 0, "at least 1"));
         }
+        let heard = worker.last_heartbeat.as_str();
+        if heard != read.0 {
+            *read = (heard, time(field("last_heartbeat"), heard)?);
+        }
         Ok(Self {
             state: WorkerLifecycle::parse(worker.state.as_str()),
-            last_heartbeat: time(field("last_heartbeat"), worker.last_heartbeat.as_str())?,
+            last_heartbeat: read.1,
             health: WorkerHealth::parse(worker.health_status.as_str()),
-            url: worker.url,
-            model: worker.model_id,
-            backend: worker.backend.map(|backend| Backend::parse(backend.as_str())),
+            url: worker.url.as_ref().map(|url| Str::Lent(url.as_str())),
+            model: worker.model_id.as_ref().map(Str::as_str),
+            backend: worker.backend.as_ref().map(|backend| Backend::parse(backend.as_str())),
             device_id: worker.device_id,
             vram_bytes: worker.vram_bytes,
             vram_total_bytes: worker.vram_total_bytes,
@@ -216,13 +227,13 @@ impl<'a> Draft<'a> {
             gpu_percent: worker.gpu_percent,
             max_concurrency: worker.max_concurrency,
             process: None,
-            id: worker.worker_id,
+            id: Str::Lent(worker.worker_id.as_str()),
         })
     }
 
     fn check_process(
         at: usize,
-        process: ProcessTwin<'a>,
+        process: &'b ProcessTwin<'b>,
         origin: &Origin<'_>,
     ) -> Result<Self, HeartbeatError> {
         let field = |name| Field("workers", at, name);
@@ -256,7 +267,7 @@ impl<'a> Draft<'a> {
             last_heartbeat: origin.last_heartbeat,
             health: origin.health.clone(),
             url: url.map(Str::Made),
-            model: process.model.clone(),
+            model: process.model.as_ref().map(Str::as_str),
             backend: origin.backend.clone(),
             device_id: None,
             vram_bytes: Some(bytes(field("vram_mb"), process.vram_mb)?),
@@ -269,17 +280,23 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// The record, sharing every string with the one before that did not change.
-    pub(crate) fn record(self, hive_id: &HiveId, old: Option<&WorkerInfo>) -> WorkerInfo {
+    /// The record, sharing every string with the one before that did not change, and the model's name with all
+    /// workers that have it.
+    pub(crate) fn record(
+        &self,
+        hive_id: &HiveId,
+        model: Option<&ModelId>,
+        old: Option<&WorkerInfo>,
+    ) -> WorkerInfo {
         WorkerInfo {
             hive_id: hive_id.clone(),
             worker_id: self.id.keep(old.map(|old| &old.worker_id)),
-            state: self.state,
+            state: self.state.clone(),
             last_heartbeat: self.last_heartbeat,
-            health_status: self.health,
-            url: self.url.map(|url| url.keep(old.and_then(|old| old.url.as_ref()))),
-            model_id: self.model.map(|model| model.keep(old.and_then(|old| old.model_id.as_ref()))),
-            backend: self.backend,
+            health_status: self.health.clone(),
+            url: self.url.as_ref().map(|url| url.keep(old.and_then(|old| old.url.as_ref()))),
+            model_id: model.cloned(),
+            backend: self.backend.clone(),
             device_id: self.device_id,
             vram_bytes: self.vram_bytes,
             vram_total_bytes: self.vram_total_bytes,
@@ -296,7 +313,7 @@ impl<'a> Draft<'a> {
 }
 
 impl ProcessTwin<'_> {
-    fn record(self, old: Option<&ProcessStats>) -> ProcessStats {
+    fn record(&self, old: Option<&ProcessStats>) -> ProcessStats {
         ProcessStats {
             pid: self.pid,
             group: self.group.keep(old.map(|old| &old.group)),
@@ -309,17 +326,20 @@ impl ProcessTwin<'_> {
             gpu_util_pct: self.gpu_util_pct,
             vram_mb: self.vram_mb,
             total_vram_mb: self.total_vram_mb,
-            model: self.model.map(|model| model.keep::<Text>(old.and_then(|old| old.model.as_ref()))),
+            model: self
+                .model
+                .as_ref()
+                .map(|model| model.keep::<Text>(old.and_then(|old| old.model.as_ref()))),
         }
     }
 }
 
 // === impl Hive ===
 
-impl<'a> Hive<'a> {
+impl<'b> Hive<'b> {
     fn check(
-        twin: HiveTwin<'a>,
-        capabilities: Option<Vec<CapabilityTwin<'a>>>,
+        twin: &'b HiveTwin<'b>,
+        capabilities: Option<&'b [CapabilityTwin<'b>]>,
     ) -> Result<Self, HeartbeatError> {
         text("hive.id", twin.id.as_str(), MAX_ID_BYTES)?;
         text("hive.hostname", twin.hostname.as_str(), MAX_TEXT_BYTES)?;
@@ -335,7 +355,7 @@ impl<'a> Hive<'a> {
                 ));
             }
         }
-        for (at, device) in capabilities.iter().flatten().enumerate() {
+        for (at, device) in capabilities.into_iter().flatten().enumerate() {
             let field = |name| Field("capabilities", at, name);
             text(field("id"), device.id.as_str(), MAX_ID_BYTES)?;
             text(field("name"), device.name.as_str(), MAX_TEXT_BYTES)?;
@@ -359,12 +379,12 @@ impl<'a> Hive<'a> {
     }
 
     fn backend(&self) -> Option<Backend> {
-        backend_of(self.capabilities.as_ref()?.iter().map(|device| device.device_type.as_str()))
+        backend_of(self.capabilities?.iter().map(|device| device.device_type.as_str()))
     }
 
     /// The record, the old one where nothing changed.
     pub(crate) fn info(&self, old: Option<&Arc<HiveInfo>>) -> Arc<HiveInfo> {
-        let HiveTwin { id, hostname, port, operational_status, health_status, version } = &self.twin;
+        let HiveTwin { id, hostname, port, operational_status, health_status, version } = self.twin;
         let reason = || health_status.reason.as_ref().map_or("", Str::as_str);
         if let Some(old) = old {
             let same_health = match (&old.health_status, health_status.status) {
@@ -399,7 +419,7 @@ impl<'a> Hive<'a> {
 
     /// The record of the devices, the old one where nothing changed.
     pub(crate) fn capabilities(&self, old: Option<&Arc<[Capability]>>) -> Option<Arc<[Capability]>> {
-        let new = self.capabilities.as_ref()?;
+        let new = self.capabilities?;
         if let Some(old) = old {
             if old.len() == new.len() && old.iter().zip(new).all(|(old, new)| new.equals(old)) {
                 return Some(old.clone());
