@@ -3,16 +3,25 @@
 CARGO ?= cargo
 TOOLS := $(CURDIR)/.tools
 CARGO_DENY := 0.20.2
+# As in benches/count/Cargo.toml.
+GUNGRAUN := 0.18.1
 # Preemptions that loom explores: 2 in `make test`; `make verify` sets no bound that these scenarios reach.
 LOOM_BOUND ?= 2
 SECONDS ?= 20
 LOOM := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=$(LOOM_BOUND)
+COUNT := GUNGRAUN_RUNNER=$(TOOLS)/bin/gungraun-runner $(CARGO) run --profile bench --locked \
+	--manifest-path benches/count/Cargo.toml
+# What `make bench` measured, for the report to read.
+FIGURES := $(abspath $(or $(CARGO_TARGET_DIR),target))/bench
+PEERS := --manifest-path benches/peers/Cargo.toml
+REPORT := --manifest-path benches/report/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust loom verify verify-ci bench bench-peers lint fmt doc deny deny-advisories clean
+.PHONY: help run test test-rust loom verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+	bench-count bench-count-record valgrind lint fmt doc deny deny-advisories clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 run: ## A live fleet in the terminal: this machine beside generated hives (SECONDS=20)
 	@$(CARGO) run --quiet --release --example fleet -- --seconds $(SECONDS) $(ARGS)
@@ -38,11 +47,37 @@ verify-ci: ## The bounded part of `verify` that CI runs
 	HIVE_THREADS_SECONDS=10 $(CARGO) test --release --test threads -- --nocapture
 	HIVE_SILENT_WORKERS=800000 $(CARGO) test --release --test mass_silence -- --nocapture
 
-bench: ## Criterion benches; the report is in target/criterion
-	$(CARGO) bench --workspace
+bench: ## All that is timed, ours and the peers', and the report of it: docs/bench.md, docs/pick.svg
+	@MAKE="$(MAKE)" benches/run
+
+bench-build:
+	$(CARGO) bench --workspace --no-run
+	$(CARGO) build --release --locked $(PEERS)
+	$(CARGO) build --release --locked $(REPORT)
+
+# What an earlier run left goes first: a report is of one run.
+bench-criterion:
+	rm -rf $(FIGURES)
+	CRITERION_HOME=$(FIGURES)/criterion HIVE_BENCH_FIGURES=$(FIGURES) $(CARGO) bench --workspace
 
 bench-peers: ## The same picks by the alternatives; a crate of its own, which builds for a while
-	$(CARGO) run --release --locked --manifest-path benches/peers/Cargo.toml
+	@mkdir -p $(FIGURES)
+	$(CARGO) run --release --locked $(PEERS) -- --json $(FIGURES)/peers.jsonl
+
+bench-report: ## The report again, from the figures of the last `make bench`
+	$(CARGO) run --quiet --release --locked $(REPORT) -- $(FIGURES) docs
+
+bench-count: valgrind $(TOOLS)/bin/gungraun-runner ## Instructions of the busiest calls; fails past +5 % of benches/counts.json
+	$(COUNT)
+
+bench-count-record: valgrind $(TOOLS)/bin/gungraun-runner ## The same, written to benches/counts.json
+	$(COUNT) -- --record
+
+valgrind:
+	@command -v valgrind >/dev/null || { echo "counting needs valgrind: apt-get install valgrind" >&2; exit 1; }
+
+$(TOOLS)/bin/gungraun-runner:
+	$(CARGO) install --quiet --locked --root $(TOOLS) gungraun-runner --version $(GUNGRAUN)
 
 lint: ## Formatting, clippy, documentation: without a warning
 	$(CARGO) fmt --check
@@ -67,4 +102,4 @@ deny-advisories: $(TOOLS)/bin/cargo-deny ## Known vulnerabilities; needs the net
 
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
-	rm -rf $(TOOLS) .venv
+	rm -rf $(TOOLS) .venv benches/*/target

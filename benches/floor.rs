@@ -2,21 +2,26 @@
 //!
 //! `dashmap` finds one key among as many as a registry has models or hives, with its hasher, shards and string
 //! type; a pick also loads what is published (`arc-swap`), clones the hive's name and the record (`two-arcs`)
-//! and reads the clock; a heartbeat is at least parsed (`json`).
+//! and reads the clock; a heartbeat is at least parsed (`json`), and 8 new records take the place of 8 old ones
+//! (`records`). A reservation and its release do what is named above `reserve`, on one worker that stays in the
+//! cache or on as many as tie for the least load, one after the other far apart, as the least recently reserved are.
 #![allow(missing_docs, reason = "criterion's macros make an undocumented function")]
 
 mod common;
 
+use std::hash::BuildHasher;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use common::borrowed::{Plain, Telemetry};
-use common::{Beats, MODELS, hive_id, model, sized};
+use common::{Beats, MODELS, STRIDE, WORKERS, hive_id, model, sized};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dashmap::DashMap;
 use foldhash::{SharedSeed, fast::SeedableRandomState};
-use hive_registry::{Clock, DEFAULT_SHARDS, SystemClock};
+use hive_registry::{Clock, DEFAULT_SHARDS, SystemClock, WorkerInfo};
+use parking_lot::Mutex;
 use smol_str::SmolStr;
 
 fn map<K: std::hash::Hash + Eq, V>(
@@ -62,6 +67,10 @@ fn pick(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// As large as the record of a worker.
+type Record = [u8; size_of::<WorkerInfo>()];
+const RECORD: Record = [0; size_of::<WorkerInfo>()];
+
 fn heartbeat(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("floor/heartbeat");
     for hives in sized([10_000, 100_000], [10, 100]) {
@@ -71,8 +80,20 @@ fn heartbeat(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("dashmap", hives), |bencher| {
             bencher.iter(|| {
                 // Far from the last one, as hives report in no order.
-                turn = (turn + 7_919) % hives;
+                turn = (turn + STRIDE) % hives;
                 by_hive.get(black_box(ids[turn].as_str())).map(|found| **found)
+            });
+        });
+    }
+    for hives in sized([10_000, 100_000], [10, 100]) {
+        let records: Vec<_> = (0..hives * WORKERS).map(|_| ArcSwap::from_pointee(RECORD)).collect();
+        let mut turn = 0;
+        group.bench_function(BenchmarkId::new("records", hives), |bencher| {
+            bencher.iter(|| {
+                turn = (turn + STRIDE) % hives;
+                for record in &records[turn * WORKERS..][..WORKERS] {
+                    record.store(Arc::new(black_box(RECORD)));
+                }
             });
         });
     }
@@ -98,5 +119,60 @@ fn heartbeat(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pick, heartbeat);
+/// What a reservation changes of a worker.
+struct Slot {
+    record: ArcSwap<Record>,
+    word: AtomicU64,
+    turn: AtomicU64,
+}
+
+/// Once reserved and released: the clock, the model found and its `Arc` taken out, its lock taken and freed for
+/// each of the two, the record loaded, handles to registry, slot and record; turn, count and release each a
+/// compare-and-swap; two counters. No ranking is kept.
+fn reserve(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("floor/reserve");
+    let models: Vec<String> = (0..MODELS).map(model).collect();
+    let by_model = map(models.iter().map(|model| (SmolStr::new(model), Arc::new(Mutex::new(0_u64)))));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let core = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    let step = |word: &AtomicU64, by: u64| {
+        let seen = word.load(Ordering::Relaxed);
+        let new = seen.wrapping_add(by);
+        word.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    };
+    let shuffle = SeedableRandomState::with_seed(1, SharedSeed::global_fixed());
+    for &workers in sized(&[1, 4, 40, 400, 4_000, 40_000][..], &[1, 40]) {
+        let slot = |_| {
+            let (word, turn) = (AtomicU64::new(0), AtomicU64::new(0));
+            Arc::new(Slot { record: ArcSwap::from_pointee(RECORD), word, turn })
+        };
+        // In no order, so that nothing is fetched ahead.
+        let mut slots: Vec<_> = (0..workers).map(|n| (shuffle.hash_one(n), slot(n))).collect();
+        slots.sort_unstable_by_key(|(place, _)| *place);
+        let (mut turn, mut next) = (0, 0);
+        group.bench_function(BenchmarkId::new("all", workers), |bencher| {
+            bencher.iter(|| {
+                turn = (turn + 1) % MODELS;
+                next = (next + 1) % workers;
+                let now = black_box(&clock).wall_ms();
+                let ranking = Arc::clone(&*by_model.get(black_box(models[turn].as_str()))?);
+                let handles = {
+                    let _ranking = ranking.lock();
+                    let slot = &slots[next].1;
+                    let admitted = step(&slot.turn, 1) && step(&slot.word, 1);
+                    admitted.then(|| (core.clone(), slot.clone(), slot.record.load_full()))?
+                };
+                core[0].fetch_add(1, Ordering::Relaxed);
+                let (core, slot, _) = black_box(&handles);
+                let released = step(&slot.word, u64::MAX);
+                drop(ranking.lock());
+                core[1].fetch_add(1, Ordering::Relaxed);
+                Some((released, now))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group! { name = benches; config = common::criterion(); targets = pick, heartbeat, reserve }
 criterion_main!(benches);

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use common::borrowed::{Plain, Telemetry};
+use common::figures::{Figure, keep};
 use common::{BATCH, Beats, Times, WORKERS, apply, empty, fleet, heartbeat, sized};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hive_registry::{HeartbeatOutcome, HiveRegistry};
@@ -191,19 +192,30 @@ fn join(criterion: &mut Criterion) {
             "\n| hives x 8 joining one model | all, best | a heartbeat | longest, best wave | longest, worst wave |"
         );
         println!("|---|---|---|---|---|");
-        for (hives, waves) in rows {
+        let told = rows.into_iter().map(|(hives, waves)| {
             let best = waves.iter().map(|wave| wave.0).min().unwrap_or_default();
-            let longest = waves.iter().map(|wave| wave.1);
-            let (least, most) =
-                (longest.clone().min().unwrap_or_default(), longest.max().unwrap_or_default());
-            println!("| {hives} | {best:.2?} | {:.2?} | {least:.2?} | {most:.2?} |", best / hives as u32);
-        }
+            let mut longest: Vec<_> = waves.iter().map(|wave| wave.1).collect();
+            longest.sort_unstable();
+            let (least, most) = (longest[0], longest[longest.len() - 1]);
+            let each = best / hives as u32;
+            println!("| {hives} | {best:.2?} | {each:.2?} | {least:.2?} | {most:.2?} |");
+            let named = [("all", best), ("each", each), ("longest, best wave", least)];
+            let named = named
+                .into_iter()
+                .chain([("longest, median wave", longest[longest.len() / 2]), ("longest, worst wave", most)]);
+            let named = named.map(|(name, time)| (name, time.as_nanos() as f64));
+            Figure::new(hives.to_string(), "ns", named.chain([("waves", waves.len() as f64)]))
+        });
+        keep("heartbeat-join", told);
     }
     if !meanwhile.is_empty() {
         Times::head();
-        meanwhile.row(&format!("pick while {hives} hives join; mean of {BATCH}"));
-        after.row(&format!("pick afterwards; mean of {BATCH}"));
+        let told = [
+            meanwhile.row(&format!("pick while {hives} hives join; mean of {BATCH}")),
+            after.row(&format!("pick afterwards; mean of {BATCH}")),
+        ];
         println!();
+        keep("heartbeat-join-picks", told.into_iter().flatten());
     }
 }
 
@@ -251,5 +263,5 @@ fn set_models(registry: &HiveRegistry, hives: usize, some: bool) -> Duration {
     total
 }
 
-criterion_group!(benches, parsed, json, join, models);
+criterion_group! { name = benches; config = common::criterion(); targets = parsed, json, join, models }
 criterion_main!(benches);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
+use common::figures::{Figure, keep};
 use common::{builder, heartbeat, hive_id, sized, telemetry};
 use hive_registry::{Clock, HiveRegistry, ManualClock, TOMBSTONE_AGE};
 
@@ -134,7 +135,13 @@ fn main() {
     println!("\n| {:<60} | {:>12} | {:>10} |", "bytes requested", "all", "each");
     println!("|{}|{}|{}|", "-".repeat(62), "-".repeat(14), "-".repeat(12));
     println!("| {:<60} | {empty:>12} | {:>10} |", "an empty registry", "");
-    for (what, all, count) in rows {
-        println!("| {what:<60} | {all:>12} | {:>10.1} |", all as f64 / count as f64);
+    for (what, all, count) in &rows {
+        println!("| {what:<60} | {all:>12} | {:>10.1} |", *all as f64 / *count as f64);
     }
+    rows.insert(0, ("an empty registry".into(), empty, 1));
+    let told = rows.into_iter().map(|(what, all, count)| {
+        let each = all as f64 / count as f64;
+        Figure::new(what, "bytes", [("all", all as f64), ("each", each)])
+    });
+    keep("memory", told);
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
+use common::figures::{Figure, keep};
 use common::{
     BATCH, Beats, MODELS, Times, WORKERS, apply, builder, fleet, heartbeat, model, on_threads, sized,
 };
@@ -126,11 +127,13 @@ fn writer(criterion: &mut Criterion) {
         let mut clock = Times::new();
         (0..100_000).for_each(|_| _ = clock.batch(1, || ()));
         Times::head();
+        let mut told = Vec::new();
         for (with, batches, single) in &rows {
-            batches.row(&format!("pick, {hives} hives, writer: {with}; mean of {BATCH}"));
-            single.row(&format!("pick, {hives} hives, writer: {with}; single"));
+            told.push(batches.row(&format!("pick, {hives} hives, writer: {with}; mean of {BATCH}")));
+            told.push(single.row(&format!("pick, {hives} hives, writer: {with}; single")));
         }
-        clock.row("nothing; single (what measuring adds)");
+        told.push(clock.row("nothing; single (what measuring adds)"));
+        keep("pick-writer", told.into_iter().flatten());
         println!("The writer: {rate}.\n");
     }
 }
@@ -262,9 +265,16 @@ fn silence(criterion: &mut Criterion) {
         for (what, [first, second]) in &firsts {
             println!("  {what:<36} first pick {first:>12.2?}, second {second:>9.2?}");
         }
+        keep(
+            "pick-silence",
+            firsts.into_iter().map(|(what, [first, second])| {
+                let named = [("first", first), ("second", second)];
+                Figure::new(what, "ns", named.map(|(name, time)| (name, time.as_nanos() as f64)))
+            }),
+        );
         println!();
     }
 }
 
-criterion_group!(benches, pick, writer, threads, policy, silence);
+criterion_group! { name = benches; config = common::criterion(); targets = pick, writer, threads, policy, silence }
 criterion_main!(benches);

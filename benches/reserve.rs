@@ -121,5 +121,5 @@ fn lease(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, reserve, lease);
+criterion_group! { name = benches; config = common::criterion(); targets = reserve, lease }
 criterion_main!(benches);

@@ -15,6 +15,7 @@ use crate::index::models::Models;
 use crate::index::ranking::Ranking;
 use crate::lease::wall_time;
 use crate::resources::used_gb;
+use crate::roster::{Seating, WorkerList};
 use crate::slot::Slot;
 use crate::state::{HiveRuntimeState, WorkerInfo, WorkerLifecycle};
 use crate::stats::add;
@@ -41,8 +42,9 @@ pub(crate) enum Source<'a> {
 /// What a heartbeat does to the workers of its hive.
 struct Plan<'c> {
     models: &'c Models,
+    before: Option<Arc<HiveRuntimeState>>,
     /// Ordered by worker id, and beside them what happens to each.
-    workers: Vec<Arc<WorkerInfo>>,
+    workers: WorkerList,
     steps: Vec<Step>,
     /// The places of the members that go.
     gone: SmallVec<[usize; 8]>,
@@ -170,14 +172,14 @@ impl Core {
 
         // Compute first: everything that can be refused is refused here.
         let seats = self.worker_room.take(update.workers.len().saturating_sub(inner.members.len()))?;
-        let known = before.as_deref().map_or(&[][..], |state| &state.workers);
-        let mut plan = self.plan(cell, inner, known, update.workers)?;
+        let mut plan = self.plan(cell, inner, before, update.workers)?;
         seats.keep();
         if is_call {
             self.tombstones.clear(&cell.id);
         }
 
         let workers = std::mem::take(&mut plan.workers);
+        let seating = self.seat(cell, inner, &plan, &workers, garbage);
         let (vram_used_gb, ram_used_gb) = used_gb(&workers, &self.config);
         let state = HiveRuntimeState {
             hive_id: cell.id.clone(),
@@ -189,9 +191,10 @@ impl Core {
             version: self.versions.fetch_add(1, Relaxed) + 1,
             hive: info,
             capabilities,
+            seating,
         };
         inner.order = Some(order);
-        Ok(Some(self.carry_out(cell, inner, before, state, plan, now, garbage)))
+        Ok(Some(self.carry_out(cell, inner, state, plan, now, garbage)))
     }
 
     /// Nothing can be refused any more. In an order that keeps every stored key at least as good as the truth:
@@ -200,50 +203,41 @@ impl Core {
         &self,
         cell: &HiveCell,
         inner: &mut Inner,
-        before: Option<Arc<HiveRuntimeState>>,
         state: HiveRuntimeState,
-        plan: Plan<'_>,
+        mut plan: Plan<'_>,
         now: Now,
         garbage: &mut Garbage,
     ) -> HeartbeatOutcome {
-        let known = before.as_deref().map_or(&[][..], |state| &state.workers);
-        for at in &plan.gone {
-            self.counters.reservations(-i64::from(inner.members[*at].slot.end()));
+        for member in &garbage.gone {
+            self.counters.ended(member.slot.end());
         }
-        for (step, new) in plan.steps.iter().zip(&state.workers) {
-            if let Some(at) = step.stays {
-                // What it replaces is in `known`, which outlives the locks.
-                drop(inner.members[at].slot.publish(new.clone()));
-            }
+        let state = Arc::new(state);
+        // What it replaces is the plan's `before`, which outlives the locks.
+        drop(cell.state.swap(Some(state.clone())));
+        for (member, new) in inner.members.iter().zip(&state.workers) {
+            member.slot.set_limit(new);
         }
         let serves = state.hive.as_ref().is_none_or(|hive| hive.serves());
         let all = cell.pulse.beat(state.last_heartbeat_ms, serves);
         cell.pulse.set_arrival(now.monotonic_ms);
-        for at in &plan.gone {
-            self.unindex(&inner.members[*at]);
+        for (member, at) in garbage.gone.iter().zip(&plan.gone) {
+            self.unindex(member, &plan.known()[*at]);
         }
-        let added = plan.steps.iter().filter(|step| step.stays.is_none()).count();
-        if added > 0 || !plan.gone.is_empty() {
-            self.worker_room.give_back(inner.members.len().saturating_sub(plan.steps.len()));
-            garbage.gone = self.seat(cell, inner, &plan, &state.workers);
-        }
-        self.index(inner, &plan, known, &state.workers, all, garbage);
+        self.index(inner, &plan, &state.workers, all, garbage);
 
         inner.arrivals.arrived(now.monotonic_ms);
-        inner.arrivals.added += added as u64;
+        inner.arrivals.added += (plan.steps.len() + plan.gone.len() - plan.known().len()) as u64;
         inner.arrivals.removed += plan.gone.len() as u64;
         let told_offline = std::mem::take(&mut inner.told_offline);
 
-        let state = Arc::new(state);
-        drop(cell.state.swap(Some(state.clone())));
         if self.feed.is_read() {
-            let events = plan.tell(before.as_deref(), &state, told_offline);
+            let events = plan.tell(&state, told_offline);
             if !events.is_empty() {
                 self.feed.emit(&cell.id, state.version, events);
             }
         }
         let stripe = self.counters.mine();
-        let outcome = if before.is_some() {
+        let outcome = if plan.before.is_some() {
             add(&stripe.updated);
             HeartbeatOutcome::Updated
         } else {
@@ -251,7 +245,7 @@ impl Core {
             add(&stripe.registered);
             HeartbeatOutcome::Registered
         };
-        garbage.state = before;
+        garbage.state = plan.before.take();
         outcome
     }
 
@@ -260,14 +254,16 @@ impl Core {
         &'c self,
         cell: &HiveCell,
         inner: &Inner,
-        known: &[Arc<WorkerInfo>],
+        before: Option<Arc<HiveRuntimeState>>,
         drafts: Vec<Draft<'_>>,
     ) -> Result<Plan<'c>, HeartbeatError> {
+        let known = workers_of(before.as_deref());
         fetch(known, &inner.members);
         let count = drafts.len();
         let mut plan = Plan {
             models: &self.models,
-            workers: Vec::with_capacity(count),
+            before: before.clone(),
+            workers: WorkerList::with_capacity(count),
             steps: Vec::with_capacity(count),
             gone: SmallVec::new(),
         };
@@ -293,23 +289,34 @@ impl Core {
         Ok(plan)
     }
 
-    /// Makes the members anew where some come or go; returns those that went.
+    /// Makes the members anew where some come or go, those into `garbage`, and says who sits where.
     fn seat(
         &self,
         cell: &HiveCell,
         inner: &mut Inner,
         plan: &Plan<'_>,
         workers: &[Arc<WorkerInfo>],
-    ) -> Vec<Member> {
+        garbage: &mut Garbage,
+    ) -> Seating {
+        if let Some(before) = &plan.before {
+            if plan.gone.is_empty() && plan.steps.len() == inner.members.len() {
+                return before.seating.clone();
+            }
+        }
+        self.worker_room.give_back(inner.members.len().saturating_sub(workers.len()));
         let mut old: Vec<_> = std::mem::take(&mut inner.members).into_iter().map(Some).collect();
-        let member = |(step, new): (&Step, &Arc<WorkerInfo>)| {
-            step.stays.and_then(|at| old[at].take()).unwrap_or_else(|| {
-                let order = self.orders.fetch_add(1, Relaxed) + 1;
-                Member { slot: Arc::new(Slot::new(new.clone(), cell.pulse.clone(), order)), ranking: None }
-            })
+        let stay: Vec<_> = plan.steps.iter().map(|step| old[step.stays?].take()).collect();
+        garbage.gone = old.into_iter().flatten().collect();
+        let mut seats: Vec<_> = stay.iter().map(|member| Some(member.as_ref()?.slot.seat())).collect();
+        let seating = Seating::new(seats.iter_mut());
+        let comes = |seat, record: &WorkerInfo| {
+            let order = self.orders.fetch_add(1, Relaxed) + 1;
+            Member { slot: Arc::new(Slot::new(record, cell.front.clone(), seat, order)), ranking: None }
         };
-        inner.members = plan.steps.iter().zip(workers).map(member).collect();
-        old.into_iter().flatten().collect()
+        let all = stay.into_iter().zip(seats.into_iter().flatten()).zip(workers);
+        inner.members =
+            all.map(|((stays, seat), record)| stays.unwrap_or_else(|| comes(seat, record))).collect();
+        seating
     }
 
     /// Puts every worker where its new record belongs.
@@ -317,15 +324,16 @@ impl Core {
         &self,
         inner: &mut Inner,
         plan: &Plan<'_>,
-        known: &[Arc<WorkerInfo>],
         workers: &[Arc<WorkerInfo>],
         all: bool,
         garbage: &mut Garbage,
     ) {
         let steps = || {
-            plan.steps.iter().zip(workers).map(|(step, new)| (step, step.stays.map(|at| &*known[at]), &**new))
+            plan.steps
+                .iter()
+                .zip(workers)
+                .map(|(step, new)| (step, step.stays.map(|at| &*plan.known()[at]), &**new))
         };
-        let key_changed = |old: Option<&WorkerInfo>, new| all || old.is_some_and(|old| key_differs(old, new));
         let is_idle = |old: Option<&WorkerInfo>| old.is_some_and(|old| old.state == WorkerLifecycle::Idle);
 
         // Those that change their model or are new, and then the keys of the others.
@@ -336,11 +344,11 @@ impl Core {
                     garbage.left.push(left);
                 }
                 if let Some(joined) = ranking {
-                    joined.join(slot);
+                    joined.join(slot, new);
                 }
             }
             match (is_idle(old), new.state == WorkerLifecycle::Idle) {
-                (false, true) => self.idle.join(slot),
+                (false, true) => self.idle.join(slot, new),
                 // The idle ranking is pinned for good.
                 (true, false) => _ = self.idle.leave(slot),
                 _ => {}
@@ -349,33 +357,29 @@ impl Core {
                 self.workers.join(new, slot);
             }
         }
-        let changed =
-            || inner.members.iter().zip(steps()).filter(|(_, (_, old, new))| key_changed(*old, new));
-        let mut stale = Changed::new();
-        for (member, (step, _, _)) in changed() {
-            if step.joins.is_none() {
-                stale.extend(member.ranked());
+        let (mut of_model, mut of_idle) = (Changed::new(), Changed::new());
+        for (member, (step, old, new)) in inner.members.iter().zip(steps()) {
+            if all || old.is_some_and(|old| key_differs(old, new)) {
+                // Who joins has its key.
+                of_model.extend(member.ranked(new).filter(|_| step.joins.is_none()));
+                let stays_idle = is_idle(old) && new.state == WorkerLifecycle::Idle;
+                of_idle.extend(stays_idle.then_some((&self.idle, &member.slot, new)));
             }
         }
-        for (member, (_, old, new)) in changed() {
-            if is_idle(old) && new.state == WorkerLifecycle::Idle {
-                stale.push((&self.idle, &member.slot));
-            }
-        }
-        sync_all(&stale);
+        sync_all(&of_model);
+        sync_all(&of_idle);
     }
 
     /// Takes an ended slot out of every index.
-    pub(crate) fn unindex(&self, member: &Member) {
+    pub(crate) fn unindex(&self, member: &Member, record: &WorkerInfo) {
         let Member { slot, ranking } = member;
         if let Some(ranking) = ranking {
             self.models.leave(ranking, slot);
         }
-        let record = slot.record();
         if record.state == WorkerLifecycle::Idle {
             let _ = self.idle.leave(slot);
         }
-        self.workers.leave(&record, slot);
+        self.workers.leave(record, slot);
     }
 
     /// A superseded heartbeat still shows that the hive is there: to eviction, and under the arrival clock to
@@ -387,7 +391,7 @@ impl Core {
             return;
         }
         if cell.pulse.heard(self.arrival_ms(now.monotonic_ms)) {
-            self.sync(&inner.members);
+            cell.sync(self, inner);
         }
         if std::mem::take(&mut inner.told_offline) && self.feed.is_read() {
             self.feed.emit(&cell.id, cell.version(), vec![EventKind::HiveUpdated]);
@@ -398,18 +402,18 @@ impl Core {
 // === impl Plan ===
 
 impl Plan<'_> {
+    /// The workers so far, as the members are.
+    fn known(&self) -> &[Arc<WorkerInfo>] {
+        workers_of(self.before.as_deref())
+    }
+
     /// E1: what a scheduler would want to know, workers first.
-    fn tell(
-        &self,
-        before: Option<&HiveRuntimeState>,
-        after: &HiveRuntimeState,
-        told_offline: bool,
-    ) -> Vec<EventKind> {
+    fn tell(&self, after: &HiveRuntimeState, told_offline: bool) -> Vec<EventKind> {
         let mut events = Vec::new();
-        if before.is_none() {
+        if self.before.is_none() {
             events.push(EventKind::HiveRegistered);
         }
-        let known = before.map_or(&[][..], |before| &before.workers);
+        let known = self.known();
         for (step, new) in self.steps.iter().zip(&after.workers) {
             match step.stays.map(|at| &known[at]) {
                 None => events.push(EventKind::WorkerAdded(new.clone())),
@@ -420,7 +424,7 @@ impl Plan<'_> {
             }
         }
         events.extend(self.gone.iter().map(|at| EventKind::WorkerRemoved(known[*at].clone())));
-        if let Some(before) = before {
+        if let Some(before) = &self.before {
             let changed = before.hive != after.hive || before.capabilities != after.capabilities;
             if changed || told_offline || !events.is_empty() {
                 events.push(EventKind::HiveUpdated);
@@ -439,11 +443,17 @@ impl Drop for Plan<'_> {
     }
 }
 
+fn workers_of(state: Option<&HiveRuntimeState>) -> &[Arc<WorkerInfo>] {
+    state.map_or(&[], |state| &state.workers)
+}
+
 /// Loads what the plan will look at, and nothing else: the cache misses of several workers overlap, which they do
-/// not with the making of a record between them.
+/// not with the making of a record between them. These fields are on as many cache lines.
 fn fetch(known: &[Arc<WorkerInfo>], members: &[Member]) {
     for (old, member) in known.iter().zip(members) {
-        black_box((old.hive_id.len(), old.url.is_some(), old.max_concurrency, member.slot.word()));
+        let state = old.state == WorkerLifecycle::Idle;
+        black_box((old.vram_bytes, old.gpu_percent, old.url.is_some(), state, old.process.is_some()));
+        black_box(member.slot.word());
     }
 }
 

@@ -8,9 +8,9 @@ use smallvec::SmallVec;
 use crate::builder::{Limits, LivenessClock, StaleMode};
 use crate::clock::Clock;
 use crate::events::Feed;
-use crate::hive::{HiveCell, Member};
+use crate::hive::HiveCell;
 use crate::index::models::Models;
-use crate::index::ranking::Ranking;
+use crate::index::ranking::{Ranking, Synced};
 use crate::index::workers::Workers;
 use crate::lease::Ledger;
 use crate::liveness::{View, clamp};
@@ -71,8 +71,8 @@ pub(crate) struct Core {
     pub(crate) sweep: Mutex<Option<i64>>,
 }
 
-/// Slots whose keys changed, each beside a ranking it is in or was.
-pub(crate) type Changed<'s> = SmallVec<[(&'s Ranking, &'s Arc<Slot>); SYNCED]>;
+/// What a heartbeat changed.
+pub(crate) type Changed<'s> = SmallVec<[Synced<'s>; SYNCED]>;
 
 /// Keys written in one stay under a ranking's lock, at most.
 const SYNCED: usize = 16;
@@ -213,7 +213,7 @@ impl Core {
         let Some([model, idle]) = slot.release() else {
             return false;
         };
-        self.counters.reservations(-1);
+        self.counters.ended(1);
         if model && !likely.is_some_and(|ranking| ranking.sync(slot)) {
             // If the worker is changing models right now, the heartbeat that does it settles the slot after
             // this release: it joins later, or this lookup finds it joined.
@@ -225,15 +225,9 @@ impl Core {
         true
     }
 
-    /// Writes the keys of a hive's workers again; under its cell's lock.
-    pub(crate) fn sync(&self, members: &[Member]) {
-        let mut changed: Changed<'_> = members.iter().filter_map(Member::ranked).collect();
-        changed.extend(members.iter().map(|member| (&self.idle, &member.slot)));
-        sync_all(&changed);
-    }
-
     fn sync_model(&self, slot: &Arc<Slot>) {
-        if let Some(ranking) = slot.record().model_id.as_deref().and_then(|model| self.models.get(model)) {
+        let Some(record) = slot.record() else { return };
+        if let Some(ranking) = record.model_id.as_deref().and_then(|model| self.models.get(model)) {
             ranking.sync(slot);
         }
     }
@@ -241,10 +235,10 @@ impl Core {
 
 /// Writes the keys of slots again, each in the ranking beside it; those of one ranking that follow each other in
 /// one stay under its lock.
-pub(crate) fn sync_all(changed: &[(&Ranking, &Arc<Slot>)]) {
-    for together in changed.chunk_by(|(one, _), (other, _)| std::ptr::eq(*one, *other)) {
+pub(crate) fn sync_all(changed: &[Synced<'_>]) {
+    for together in changed.chunk_by(|(one, ..), (other, ..)| std::ptr::eq(*one, *other)) {
         for some in together.chunks(SYNCED) {
-            some[0].0.sync_all(some.iter().map(|(_, slot)| *slot));
+            some[0].0.sync_all(some);
         }
     }
 }

@@ -1,19 +1,20 @@
 //! One hive's cell: its lock, its order key, its arrivals; how it comes, and how it goes. What a heartbeat does to
 //! it is in `apply.rs`.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::core::Core;
+use crate::core::{Changed, Core, sync_all};
 use crate::error::HeartbeatError;
 use crate::events::EventKind;
-use crate::index::ranking::Ranking;
+use crate::index::ranking::{Ranking, Synced};
 use crate::lease::wall_time;
 use crate::liveness::{Pulse, View};
 use crate::names::HiveId;
 use crate::slot::Slot;
-use crate::state::HiveRuntimeState;
+use crate::state::{HiveRuntimeState, WorkerInfo};
 use crate::stats::Arrivals;
 use crate::sync::{Mutex, Published};
 use crate::tombstone::Tombstone;
@@ -38,12 +39,18 @@ pub enum HeartbeatOutcome {
 }
 
 pub(crate) struct HiveCell {
-    pub(crate) id: HiveId,
-    /// Shared with the slots; changed under `inner`, but for parking.
-    pub(crate) pulse: Arc<Pulse>,
-    /// What `get_hive_state` returns; none until the first heartbeat is applied, and after removal.
-    pub(crate) state: Published<Option<Arc<HiveRuntimeState>>>,
+    pub(crate) front: Arc<Front>,
     pub(crate) inner: Mutex<Inner>,
+}
+
+/// What is read of a hive without its lock. Its slots share it, for the cell holds them.
+pub(crate) struct Front {
+    pub(crate) id: HiveId,
+    /// Changed under the cell's lock, but for parking.
+    pub(crate) pulse: Pulse,
+    /// What `get_hive_state` returns, and the one place where the records of its workers are published; none
+    /// until the first heartbeat is applied, and after removal. Changed under the cell's lock.
+    pub(crate) state: Published<Option<Arc<HiveRuntimeState>>>,
 }
 
 pub(crate) struct Inner {
@@ -73,12 +80,20 @@ pub(crate) struct Now {
     pub(crate) monotonic_ms: i64,
 }
 
+impl Deref for HiveCell {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
 // === impl Member ===
 
 impl Member {
-    /// Its slot, beside the ranking of its model.
-    pub(crate) fn ranked(&self) -> Option<(&Ranking, &Arc<Slot>)> {
-        Some((self.ranking.as_deref()?, &self.slot))
+    /// Its slot and record, beside the ranking of its model.
+    pub(crate) fn ranked<'m>(&'m self, record: &'m WorkerInfo) -> Option<Synced<'m>> {
+        Some((self.ranking.as_deref()?, &self.slot, record))
     }
 }
 
@@ -87,9 +102,7 @@ impl Member {
 impl HiveCell {
     fn new(id: HiveId) -> Self {
         Self {
-            id,
-            pulse: Arc::new(Pulse::new()),
-            state: Published::new(None),
+            front: Arc::new(Front { id, pulse: Pulse::new(), state: Published::new(None) }),
             inner: Mutex::new(Inner {
                 retired: false,
                 order: None,
@@ -104,8 +117,18 @@ impl HiveCell {
     pub(crate) fn unpark(&self, core: &Core, view: &View<'_>) {
         let inner = self.inner.lock();
         if !inner.retired && self.pulse.unpark(view) {
-            core.sync(&inner.members);
+            self.sync(core, &inner);
         }
+    }
+
+    /// Writes the keys of all its workers again; under the lock.
+    pub(crate) fn sync(&self, core: &Core, inner: &Inner) {
+        let state = self.state.load_full();
+        let records = state.as_ref().map_or(&[][..], |state| &state.workers);
+        let known = || inner.members.iter().zip(records);
+        let mut changed: Changed<'_> = known().filter_map(|(member, record)| member.ranked(record)).collect();
+        changed.extend(known().map(|(member, record)| (&core.idle, &member.slot, &**record)));
+        sync_all(&changed);
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -242,14 +265,15 @@ impl Core {
         let members = std::mem::take(&mut inner.members);
         // All first, so that no pick returns one of them from here on.
         for member in &members {
-            self.counters.reservations(-i64::from(member.slot.end()));
+            self.counters.ended(member.slot.end());
         }
-        for member in &members {
-            self.unindex(member);
+        let state = cell.state.swap(None);
+        let records = state.as_ref().map_or(&[][..], |state| &state.workers);
+        for (member, record) in members.iter().zip(records) {
+            self.unindex(member, record);
         }
         self.worker_room.give_back(members.len());
         self.registered.fetch_sub(1, Relaxed);
-        let state = cell.state.swap(None);
         if let (Some(state), true) = (&state, self.feed.is_read()) {
             let mut events: Vec<_> = state.workers.iter().cloned().map(EventKind::WorkerRemoved).collect();
             events.push(EventKind::HiveRemoved);

@@ -263,8 +263,7 @@ impl Core {
     pub(crate) fn reserve_with(&self, model: &str, policy: &dyn Policy) -> Option<Hold> {
         match self.ask(model, policy, |slot, word| slot.admit_count(word.count(), self.next_turn())) {
             Asked::Chose(slot, record) => {
-                self.counters.reservations(1);
-                self.counters.picked(Some(Hold { slot, worker: record, ranking: None }))
+                self.counters.reserved(Some(Hold { slot, worker: record, ranking: None }))
             }
             Asked::Declined => self.counters.picked(None),
             Asked::Failed => self.reserve(model),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::Core;
-use crate::index::ranking::Fit;
+use crate::index::ranking::{Fit, Ranking};
 use crate::liveness::View;
 use crate::names::{HiveId, ModelId};
 use crate::reservation::Hold;
@@ -54,7 +54,7 @@ enum Standing {
 impl Core {
     /// S2, S7: load the winner, check it, done; what is found wrong is corrected under the ranking's lock.
     pub(crate) fn best(&self, model: &str, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
-        self.best_of_model(model, view).or_else(|| self.best_idle(view))
+        self.best_of_model(model, view).or_else(|| self.idle.best(view))
     }
 
     fn best_of_model(&self, model: &str, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
@@ -67,20 +67,21 @@ impl Core {
         self.models.get(model)?.best_locked(view)
     }
 
-    fn best_idle(&self, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
-        let winner = self.idle.winner();
-        if let Some(record) = winner.as_ref()?.offer_live(Side::Idle, "", view) {
-            return Some(record);
-        }
-        drop(winner);
-        self.idle.best_locked(view)
+    /// [`best`](Self::best), the model's ranking known.
+    pub(crate) fn best_of(&self, ranking: &Ranking, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
+        ranking.best(view).or_else(|| self.idle.best(view))
     }
 
     /// S5: chooses by the same rule and counts in one step.
     pub(crate) fn reserve(&self, model: &str) -> Option<Hold> {
+        self.reserve_of(self.models.get(model))
+    }
+
+    /// [`reserve`](Self::reserve), the model's ranking known.
+    pub(crate) fn reserve_of(&self, ranking: Option<Arc<Ranking>>) -> Option<Hold> {
         let view = self.view();
         let turns = || self.next_turn();
-        let of_model = self.models.get(model).and_then(|ranking| {
+        let of_model = ranking.and_then(|ranking| {
             let Fit { slot, record, .. } = ranking.reserve(&view, turns)?;
             Some(Hold { slot, worker: record, ranking: Some(ranking) })
         });
@@ -88,10 +89,7 @@ impl Core {
             let Fit { slot, record, .. } = self.idle.reserve(&view, turns)?;
             Some(Hold { slot, worker: record, ranking: None })
         });
-        if hold.is_some() {
-            self.counters.reservations(1);
-        }
-        self.counters.picked(hold)
+        self.counters.reserved(hold)
     }
 
     pub(crate) fn explain(&self, model: &str) -> Explanation {
@@ -111,10 +109,10 @@ impl Core {
             pick: None,
         };
         for slot in &members {
-            let record = slot.record();
-            if slot.is_gone() || record.model_id.as_deref() != Some(model) {
+            let Some(record) = slot.record().filter(|record| record.model_id.as_deref() == Some(model))
+            else {
                 continue;
-            }
+            };
             told.workers += 1;
             *match standing(slot, &record, &view) {
                 Standing::Eligible => &mut told.eligible,

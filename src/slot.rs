@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::hive::Front;
 use crate::index::Key;
 use crate::liveness::{Pulse, View};
+use crate::names::HiveId;
 use crate::state::{WorkerHealth, WorkerInfo, WorkerLifecycle};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, Published};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The two rankings a slot may belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +42,11 @@ pub(crate) const PARKED: u32 = 1 << 31;
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
 pub(crate) struct Slot {
-    /// The last-heard word of its hive. Not the hive's cell: it holds its slots.
-    pulse: Arc<Pulse>,
-    /// Replaced under the cell's lock; read by anyone.
-    record: Published<Arc<WorkerInfo>>,
+    /// Its hive's: who is heard, and the records.
+    front: Arc<Front>,
+    /// Its record is the one with this seat in the hive's state: believed only if the registration has not ended
+    /// by then, for others get the seat afterwards.
+    seat: u32,
     /// Changed by anyone, always by read-modify-write.
     word: AtomicU64,
     /// The registry-wide turn of its last reservation (S4); only grows.
@@ -56,23 +59,42 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(record: Arc<WorkerInfo>, pulse: Arc<Pulse>, order: u64) -> Self {
+    pub(crate) fn new(record: &WorkerInfo, front: Arc<Front>, seat: u32, order: u64) -> Self {
         Self {
-            word: AtomicU64::new(limit(&record) << LIMIT_AT),
-            record: Published::new(record),
-            pulse,
+            word: AtomicU64::new(limit(record) << LIMIT_AT),
+            front,
+            seat,
             turn: AtomicU64::new(0),
             order,
             positions: [AtomicU32::new(NOWHERE), AtomicU32::new(NOWHERE)],
         }
     }
 
-    pub(crate) fn record(&self) -> Arc<WorkerInfo> {
-        self.record.load_full()
+    /// The record, unless the registration has ended.
+    pub(crate) fn record(&self) -> Option<Arc<WorkerInfo>> {
+        self.look(Arc::clone)
+    }
+
+    /// Looks at the record, unless the registration has ended.
+    ///
+    /// The word is read after the state: a heartbeat ends a registration before it publishes the state in which
+    /// another has its seat, so that who sees that state sees the end.
+    fn look<T>(&self, f: impl FnOnce(&Arc<WorkerInfo>) -> T) -> Option<T> {
+        let state = self.front.state.load();
+        let record = state.as_ref()?.seated(self.seat)?;
+        (!self.is_gone()).then(|| f(record))
+    }
+
+    pub(crate) fn seat(&self) -> u32 {
+        self.seat
+    }
+
+    pub(crate) fn hive_id(&self) -> &HiveId {
+        &self.front.id
     }
 
     pub(crate) fn pulse(&self) -> &Pulse {
-        &self.pulse
+        &self.front.pulse
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -91,15 +113,13 @@ impl Slot {
         self.positions[side as usize].store(position, Ordering::Relaxed);
     }
 
-    /// Replaces the record and the limit; under the cell's lock. The old record is the caller's to drop.
-    pub(crate) fn publish(&self, record: Arc<WorkerInfo>) -> Arc<WorkerInfo> {
-        let limit = limit(&record);
-        let old = self.record.swap(record);
-        // Nobody else writes the limit.
+    /// Sets the limit to that of the record just published; under the cell's lock.
+    pub(crate) fn set_limit(&self, record: &WorkerInfo) {
+        let limit = limit(record);
+        // Nobody else writes it.
         if limit != self.word().0 >> LIMIT_AT & FIELD {
             self.change(|word| Some(word & !(FIELD << LIMIT_AT) | limit << LIMIT_AT));
         }
-        old
     }
 
     // === what a pick looks at ===
@@ -109,11 +129,10 @@ impl Slot {
     /// `model` is the model asked for; on the idle side it does not matter.
     pub(crate) fn eligible(&self, side: Side, model: &str) -> Option<(Word, Arc<WorkerInfo>)> {
         let word = self.word();
-        if word.is_gone() || word.is_full() || !self.pulse.serves() {
+        if word.is_gone() || word.is_full() || !self.pulse().serves() {
             return None;
         }
-        let record = self.record.load();
-        admits(side, model, &record).then(|| (word, record.clone()))
+        self.look(|record| admits(side, model, record).then(|| (word, record.clone())))?
     }
 
     /// [`eligible`](Self::eligible), and the stored key of `side` knows of every reservation.
@@ -124,7 +143,7 @@ impl Slot {
     /// [`offer`](Self::offer) by a live hive (L2).
     pub(crate) fn offer_live(&self, side: Side, model: &str, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
         let (_, record) = self.offer(side, model)?;
-        self.pulse.is_live(view).then_some(record)
+        self.pulse().is_live(view).then_some(record)
     }
 
     /// The true key for `side`, or none if it must be parked; its hive's age aside. Under the lock of that
@@ -136,16 +155,25 @@ impl Slot {
     ///
     /// A published slot keeps its mark: see [`unmark`](Self::unmark).
     pub(crate) fn settle(&self, side: Side, model: &str, is_published: bool) -> Option<(Key, Word)> {
+        let word = self.tell(side, is_published)?;
+        self.look(|record| admits(side, model, record).then(|| (self.key(record, word.count()), word)))?
+    }
+
+    /// [`settle`](Self::settle) by its hive's heartbeat, which knows the record and that `side` has it.
+    pub(crate) fn settle_as(&self, side: Side, record: &WorkerInfo, is_published: bool) -> Option<Key> {
+        let word = self.tell(side, is_published)?;
+        record.serves().then(|| self.key(record, word.count()))
+    }
+
+    /// Notes in the word what the book of `side` is told now; none if the worker takes no requests.
+    fn tell(&self, side: Side, is_published: bool) -> Option<Word> {
+        let (stale, counted) = (STALE[side as usize], COUNTED[side as usize]);
         let word = self.change(|word| {
-            let counted = if word & FIELD > 0 { COUNTED[side as usize] } else { 0 };
-            let mark = if is_published { word & STALE[side as usize] } else { 0 };
-            Some(word & !(STALE[side as usize] | COUNTED[side as usize]) | counted | mark)
+            let counts = if word & FIELD > 0 { counted } else { 0 };
+            let mark = if is_published { word & stale } else { 0 };
+            Some(word & !(stale | counted) | counts | mark)
         })?;
-        if word.is_gone() || word.is_full() || !self.pulse.serves() {
-            return None;
-        }
-        let record = self.record.load();
-        admits(side, model, &record).then(|| (self.key(&record, word.count()), word))
+        (!word.is_gone() && !word.is_full() && self.pulse().serves()).then_some(word)
     }
 
     /// Takes the mark of the published slot off, under the lock of that side's ranking, where the key made from
@@ -247,7 +275,11 @@ fn limit(record: &WorkerInfo) -> u64 {
 fn admits(side: Side, model: &str, record: &WorkerInfo) -> bool {
     record.serves()
         && match side {
-            Side::Model => record.model_id.as_deref() == Some(model),
+            // Mostly the very string: a ranking's name is its members' too.
+            Side::Model => record
+                .model_id
+                .as_deref()
+                .is_some_and(|loaded| std::ptr::eq(loaded, model) || loaded == model),
             Side::Idle => record.state == WorkerLifecycle::Idle,
         }
 }

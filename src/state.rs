@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::names::{HiveId, ModelId, Text, WorkerId};
+use crate::roster::{Seating, WorkerList};
 use crate::wire::{Capability, HiveInfo, ProcessStats};
 
 /// What a worker is doing. Case does not matter in; "Idle", "Busy", "Loading", "Draining" come out.
@@ -189,7 +190,7 @@ pub struct HiveRuntimeState {
     /// Its name.
     pub hive_id: HiveId,
     /// Its workers, ordered by worker id.
-    pub workers: Vec<Arc<WorkerInfo>>,
+    pub workers: WorkerList,
     /// Unix milliseconds of this heartbeat by the liveness clock (L1); under
     /// [`LivenessClock::Arrival`](crate::LivenessClock::Arrival) a monotonic clock that was set by the wall
     /// clock when the registry was built.
@@ -208,9 +209,16 @@ pub struct HiveRuntimeState {
     /// The devices the hive declared, where the telemetry form was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Arc<[Capability]>>,
+    #[serde(skip)]
+    pub(crate) seating: Seating,
 }
 
 impl HiveRuntimeState {
+    /// The worker who had this seat when the state was made.
+    pub(crate) fn seated(&self, seat: u32) -> Option<&Arc<WorkerInfo>> {
+        self.workers.get(self.seating.place(seat)?)
+    }
+
     /// The worker of this id. O(log workers of the hive).
     #[must_use]
     pub fn worker(&self, worker_id: &str) -> Option<&Arc<WorkerInfo>> {

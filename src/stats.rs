@@ -1,6 +1,6 @@
 //! Counters and heartbeat statistics (E2). Nothing is decided by reading them, so they are relaxed.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -78,10 +78,13 @@ const STRIPES: usize = 16;
 
 #[derive(Default)]
 pub(crate) struct Stripe {
+    /// Picks that counted no reservation.
     pub(crate) picks: AtomicU64,
     pub(crate) misses: AtomicU64,
-    /// May be negative in one stripe; the sum is not.
-    reservations: AtomicI64,
+    /// Picks that counted a reservation.
+    reserved: AtomicU64,
+    /// Reservations that are no more; mostly in the stripe of another thread.
+    ended: AtomicU64,
     pub(crate) registered: AtomicU64,
     pub(crate) updated: AtomicU64,
     pub(crate) superseded: AtomicU64,
@@ -111,15 +114,25 @@ impl Counters {
         found
     }
 
-    pub(crate) fn reservations(&self, delta: i64) {
-        self.mine().reservations.fetch_add(delta, Relaxed);
+    /// Counts a reservation or a miss on the way through.
+    pub(crate) fn reserved<T>(&self, found: Option<T>) -> Option<T> {
+        let stripe = self.mine();
+        add(if found.is_some() { &stripe.reserved } else { &stripe.misses });
+        found
+    }
+
+    pub(crate) fn ended(&self, reservations: u32) {
+        if reservations > 0 {
+            self.mine().ended.fetch_add(u64::from(reservations), Relaxed);
+        }
     }
 
     pub(crate) fn total(&self) -> Stats {
         let sum = |field: fn(&Stripe) -> &AtomicU64| -> u64 {
             self.stripes.iter().map(|stripe| field(stripe).load(Relaxed)).sum()
         };
-        let open: i64 = self.stripes.iter().map(|stripe| stripe.reservations.load(Relaxed)).sum();
+        let ended = sum(|stripe| &stripe.ended);
+        let reserved = sum(|stripe| &stripe.reserved);
         Stats {
             heartbeats: HeartbeatCounts {
                 registered: sum(|stripe| &stripe.registered),
@@ -128,9 +141,9 @@ impl Counters {
                 removed: sum(|stripe| &stripe.removed),
                 refused: sum(|stripe| &stripe.refused),
             },
-            picks: sum(|stripe| &stripe.picks),
+            picks: reserved + sum(|stripe| &stripe.picks),
             misses: sum(|stripe| &stripe.misses),
-            reservations_open: u64::try_from(open).unwrap_or(0),
+            reservations_open: reserved.saturating_sub(ended),
             events_dropped: 0,
             evictions: self.evictions.load(Relaxed),
             holds: self.holds.load(Relaxed),

@@ -225,8 +225,8 @@ fn assert_indexes_equal_a_scan(registry: &HiveRegistry) {
     for hive in &snapshot.hives {
         let of: Vec<_> = hive.workers.iter().map(|told| told.worker.clone()).collect();
         assert_eq!(
-            (&hive.state.workers, registry.get_workers_on_hive(&hive.state.hive_id)),
-            (&of, of.clone())
+            (hive.state.workers.to_vec(), registry.get_workers_on_hive(&hive.state.hive_id)),
+            (of.clone(), of)
         );
         assert_eq!(hive.online, registry.is_hive_online(&hive.state.hive_id, 30_000));
     }

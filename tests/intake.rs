@@ -8,13 +8,19 @@ use std::time::Duration;
 use common::*;
 use hive_registry::{
     Capability, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload,
-    HiveRegistry, HiveRuntimeState, LivenessClock, OperationalStatus, REORDER_WINDOW, WorkerState,
+    HiveRegistry, HiveRuntimeState, HiveSnapshot, LivenessClock, OperationalStatus, REORDER_WINDOW,
+    WorkerState,
 };
 
 /// Every hive's state but for its version, which counts heartbeats applied.
 fn states(registry: &HiveRegistry) -> Vec<HiveRuntimeState> {
     let hives = registry.snapshot().hives;
-    hives.into_iter().map(|hive| HiveRuntimeState { version: 0, ..(*hive.state).clone() }).collect()
+    let unversioned = |hive: HiveSnapshot| {
+        let mut state = HiveRuntimeState::clone(&hive.state);
+        state.version = 0;
+        state
+    };
+    hives.into_iter().map(unversioned).collect()
 }
 
 fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {

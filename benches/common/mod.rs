@@ -2,11 +2,14 @@
 #![allow(dead_code, reason = "each bench uses its part")]
 
 pub mod borrowed;
+pub mod figures;
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
+use criterion::Criterion;
+use figures::Figure;
 use hdrhistogram::Histogram;
 use hive_registry::{
     Capability, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, HiveRegistry, HiveRegistryBuilder,
@@ -20,12 +23,22 @@ pub const MODELS: usize = 20;
 /// Calls measured as one, where a single one is too short for the clock.
 pub const BATCH: u32 = 32;
 /// Between hives that are visited one after the other: coprime with the sizes used, and far apart in memory.
-const STRIDE: usize = 7_919;
+pub const STRIDE: usize = 7_919;
 
 /// `full` under `cargo bench`; `small` under `cargo test`, where every bench runs once.
 pub fn sized<T>(full: T, small: T) -> T {
     let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
     if has("--bench") && !has("--test") { full } else { small }
+}
+
+/// What all benches measure with. Some 90 functions share the minutes that `make bench` may take; medians of
+/// nanoseconds over a hundred samples settle within these times. Arguments (`-- --measurement-time 5`) go before.
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(700))
+        .measurement_time(Duration::from_secs(2))
+        // Only the bounds of the estimates come of resampling; the default takes as long as the measuring.
+        .nresamples(10_000)
 }
 
 pub fn model(n: usize) -> String {
@@ -227,15 +240,18 @@ impl Times {
         self.0.is_empty()
     }
 
-    /// A row of the table that [`Times::head`] begins; nothing if nothing was measured.
-    pub fn row(&self, what: &str) {
+    /// A row of the table that [`Times::head`] begins, and the same for the report; nothing if nothing was
+    /// measured.
+    pub fn row(&self, what: &str) -> Option<Figure> {
         if self.is_empty() {
-            return;
+            return None;
         }
         let at = |percent| self.0.value_at_percentile(percent);
         let (p50, p99, p999) = (at(50.0), at(99.0), at(99.9));
         let (max, count) = (self.0.max(), self.0.len());
         println!("| {what:<52} | {p50:>9} | {p99:>9} | {p999:>9} | {max:>11} | {count:>10} |");
+        let named = [("p50", p50), ("p99", p99), ("p99.9", p999), ("longest", max), ("measured", count)];
+        Some(Figure::new(what, "ns", named.map(|(name, figure)| (name, figure as f64))))
     }
 
     pub fn head() {

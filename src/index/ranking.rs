@@ -12,7 +12,6 @@
 //! a published slot is taken off only where it is the best, by a compare-and-swap against the word its key was
 //! made from; else a pick without the lock could slip in between.
 
-use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -59,6 +58,9 @@ struct Book {
 fn address(slot: &Arc<Slot>) -> usize {
     Arc::as_ptr(slot).addr()
 }
+
+/// A slot whose key changed, beside a ranking it is in and its record.
+pub(crate) type Synced<'s> = (&'s Ranking, &'s Arc<Slot>, &'s WorkerInfo);
 
 /// An entry as a pick may return it.
 pub(crate) struct Fit {
@@ -127,10 +129,10 @@ impl Ranking {
     }
 
     /// The ranking must be pinned, or hold another member that cannot leave meanwhile.
-    pub(crate) fn join(&self, slot: &Arc<Slot>) {
+    pub(crate) fn join(&self, slot: &Arc<Slot>, record: &WorkerInfo) {
         let mut book = self.book.lock();
         debug_assert!(!book.retired, "a retired ranking cannot be joined");
-        let key = self.settle(book.published, slot).map(|(key, _)| key);
+        let key = slot.settle_as(self.side, record, book.published == address(slot));
         book.insert(slot.clone(), key);
         self.publish_unless_behind(book);
     }
@@ -160,13 +162,14 @@ impl Ranking {
         held
     }
 
-    /// Writes the true keys of some members, few enough for one stay under the lock.
-    pub(crate) fn sync_all<'s>(&self, slots: impl Iterator<Item = &'s Arc<Slot>> + Clone) {
+    /// Writes the true keys of members by the thread that holds their cell; few enough for one stay under the lock.
+    pub(crate) fn sync_all(&self, members: &[Synced<'_>]) {
         let mut book = self.book.lock();
-        book.fetch(slots.clone());
-        for slot in slots {
-            if book.holds(slot) {
-                self.rewrite(&mut book, slot);
+        book.fetch(members);
+        for (_, slot, record) in members {
+            if slot.position(self.side) != NOWHERE {
+                let key = slot.settle_as(self.side, record, book.published == address(slot));
+                book.place(slot, key);
             }
         }
         self.publish_unless_behind(book);
@@ -185,6 +188,17 @@ impl Ranking {
     }
 
     // === selection ===
+
+    /// The best eligible worker. O(1) and no lock, unless what is published is not true any more.
+    pub(crate) fn best(&self, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
+        let winner = self.winner.load();
+        // No winner: nobody is ranked.
+        if let Some(record) = winner.as_ref()?.offer_live(self.side, &self.model, view) {
+            return Some(record);
+        }
+        drop(winner);
+        self.best_locked(view)
+    }
 
     /// The best eligible worker, found under the lock. Amortised O(log n).
     #[cold]
@@ -377,12 +391,10 @@ impl Book {
 
     /// Loads what will be written, and nothing else: the cache misses of several slots overlap, which they
     /// would not with a compare-and-swap between them.
-    fn fetch<'s>(&self, slots: impl Iterator<Item = &'s Arc<Slot>>) {
-        let touch = |slot: &Arc<Slot>| {
-            let at = slot.position(self.side) as usize;
-            (at < self.ranked.len()).then(|| (self.ranked.key(at), self.ranked.get(at).map(address)))
-        };
-        slots.for_each(|slot| _ = black_box(touch(slot)));
+    fn fetch(&self, members: &[Synced<'_>]) {
+        for (_, slot, _) in members {
+            self.ranked.fetch(slot.position(self.side) as usize);
+        }
     }
 
     fn insert(&mut self, slot: Arc<Slot>, key: Option<Key>) {

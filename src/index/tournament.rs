@@ -1,5 +1,7 @@
 //! A winner tree: the least key of many, found in O(1), changed in O(log n).
 
+use std::hint::black_box;
+
 use super::chunks::Chunks;
 
 /// The order of candidates (S2, S4), least first. Ties never happen: orders are unique, and so are turns.
@@ -79,8 +81,16 @@ impl<T> Tournament<T> {
     }
 
     /// The key of the item at `at`, which must be in bounds.
-    pub(crate) fn key(&self, at: usize) -> Key {
+    fn key(&self, at: usize) -> Key {
         self.levels[0][at / FAN].0[at % FAN]
+    }
+
+    /// Loads what [`set`](Self::set) will look at first, if there is such an item, and nothing else.
+    pub(crate) fn fetch(&self, at: usize) {
+        if at < self.len() {
+            black_box(self.key(at));
+            black_box(self.levels.get(1).map(|level| level[at / FAN / FAN].0[0]));
+        }
     }
 
     /// The place of the least key. O(1).
@@ -96,16 +106,17 @@ impl<T> Tournament<T> {
         self.set(at, key);
     }
 
-    /// Writes the key of the item at `at`, and those above it up to the first that stands. O(log n).
+    /// Writes the key of the item at `at`, and those above it as far as they change. O(log n).
     pub(crate) fn set(&mut self, at: usize, key: Key) {
         let (mut at, mut key) = (at, key);
         for level in &mut self.levels {
             let group = &mut level[at / FAN];
-            if group.0[at % FAN] == key {
-                return;
-            }
+            let before = group.least();
             group.0[at % FAN] = key;
             key = group.least();
+            if key == before {
+                return;
+            }
             at /= FAN;
         }
         self.crown(key);

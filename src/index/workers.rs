@@ -76,8 +76,7 @@ impl Namesakes {
         match self {
             Self::One(one) if Arc::ptr_eq(one, slot) => {}
             Self::One(one) => {
-                let record = one.record();
-                let both = [(record.hive_id.clone(), one.clone()), (hive_id.clone(), slot.clone())];
+                let both = [(one.hive_id().clone(), one.clone()), (hive_id.clone(), slot.clone())];
                 *self = Self::Many(BTreeMap::from(both));
             }
             Self::Many(many) => {

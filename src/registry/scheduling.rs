@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::HiveRegistry;
 use super::workers::pair;
+use crate::error::HeartbeatError;
 use crate::events::Subscription;
 use crate::eviction::Eviction;
 use crate::hive::HiveCell;
 use crate::lease::Lease;
+use crate::model::Model;
 use crate::names::HiveId;
 use crate::policy::Policy;
 use crate::reservation::Reservation;
@@ -18,6 +20,7 @@ use crate::snapshot::Snapshot;
 use crate::state::WorkerInfo;
 use crate::stats::{HiveStats, Stats};
 use crate::sweeper::Sweeper;
+use crate::wire;
 
 /// # Scheduling
 impl HiveRegistry {
@@ -56,6 +59,17 @@ impl HiveRegistry {
     /// [`reserve_worker_for_model`](Self::reserve_worker_for_model) (S8).
     pub fn reserve_with(&self, model_id: &str, policy: &dyn Policy) -> Option<Reservation> {
         Some(Reservation::new(self.0.clone(), self.0.reserve_with(model_id, policy)?))
+    }
+
+    /// The model, looked up once: picks and reserves in about half the time. O(1).
+    ///
+    /// # Errors
+    ///
+    /// A name that no worker may have (I2); one model more than [`Limits::models`](crate::Limits) allows, for a
+    /// handle keeps its model known.
+    pub fn model(&self, model_id: &str) -> Result<Model, HeartbeatError> {
+        wire::check_id("model_id", model_id)?;
+        Ok(Model::new(self.0.clone(), self.0.models.pin(model_id)?))
     }
 
     /// Tells why a pick goes where it goes (S9). O(workers of the model + idle workers).

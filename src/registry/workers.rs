@@ -18,7 +18,7 @@ impl HiveRegistry {
     #[must_use]
     pub fn get_worker(&self, worker_id: &str) -> Option<(HiveId, Arc<WorkerInfo>)> {
         let slot = self.0.workers.get(worker_id, &self.window())?;
-        Some(pair(slot.record()))
+        slot.record().map(pair)
     }
 
     /// The worker of this id on this hive. O(1) in the fleet: a lookup, then at most log2 of
@@ -97,7 +97,7 @@ impl HiveRegistry {
     /// The hive's workers, by worker id; empty if it is not registered. O(workers of the hive).
     #[must_use]
     pub fn get_workers_on_hive(&self, hive_id: &str) -> Vec<Arc<WorkerInfo>> {
-        self.get_hive_state(hive_id).map_or_else(Vec::new, |state| state.workers.clone())
+        self.get_hive_state(hive_id).map_or_else(Vec::new, |state| state.workers.to_vec())
     }
 
     /// What a hive sent of its processes, by worker id; empty if it sends the plain form, none if it is not
@@ -143,7 +143,7 @@ pub(super) fn pair(worker: Arc<WorkerInfo>) -> (HiveId, Arc<WorkerInfo>) {
 
 /// The records of slots that are still registered, in order.
 fn listed(slots: Vec<Arc<Slot>>, keep: impl Fn(&WorkerInfo) -> bool) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-    let present = slots.iter().filter(|slot| !slot.is_gone()).map(|slot| slot.record());
+    let present = slots.iter().filter_map(|slot| slot.record());
     let mut workers: Vec<_> = present.filter(|worker| keep(worker)).map(pair).collect();
     workers.sort_unstable_by(|(_, one), (_, other)| {
         (&one.hive_id, &one.worker_id).cmp(&(&other.hive_id, &other.worker_id))

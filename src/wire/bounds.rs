@@ -51,12 +51,19 @@ pub(super) fn text(field: impl fmt::Display, value: &str, bound: usize) -> Resul
 /// bit, or gets it by taking 0x20 away or by adding 1. Borrows and carries come only from such bytes.
 fn is_printable_ascii(bytes: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let words = bytes.chunks_exact(8);
-    let rest = words.remainder();
-    let odd = words
-        .filter_map(|word| word.try_into().ok().map(u64::from_ne_bytes))
-        .fold(0, |odd, word| odd | word | word.wrapping_sub(0x20 * ONES) | word.wrapping_add(ONES));
-    odd & (0x80 * ONES) == 0 && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))
+    let odd = |word: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*word);
+        (word | word.wrapping_sub(0x20 * ONES) | word.wrapping_add(ONES)) & (0x80 * ONES)
+    };
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    };
+    let (mut seen, mut left) = (odd(last), bytes);
+    while let Some((word, rest)) = left.split_first_chunk() {
+        seen |= odd(word);
+        left = rest;
+    }
+    seen == 0
 }
 
 pub(super) fn number(field: impl fmt::Display, value: f64) -> Result<(), HeartbeatError> {

@@ -65,7 +65,7 @@ impl Oracle {
             return Ok(());
         };
         same!(&*state.hive_id, id, "the state's hive_id of {id}");
-        same!(&state.workers, &records, "the state's workers of {id}");
+        same!(&state.workers[..], &records[..], "the state's workers of {id}");
         same!(state.worker_count, records.len(), "the state's worker_count of {id}");
         same!(state.last_heartbeat_ms, hive.last_heartbeat_ms, "last_heartbeat_ms of {id}");
         same!(state.hive.as_deref(), info, "the state's hive of {id}");
@@ -216,6 +216,11 @@ impl Oracle {
             let pick = self.pick(model);
             self.count_pick(pick.is_some());
             same!(&registry.find_best_worker_for_model(model), &pick, "find_best_worker_for_model({model})");
+            // Refused where every place for a model is taken.
+            if let Ok(handle) = registry.model(model) {
+                self.count_pick(pick.is_some());
+                same!(&handle.find_best_worker(), &pick, "model({model}).find_best_worker()");
+            }
             let told = registry.explain(model);
             same!(&told.pick, &pick, "explain({model}): pick");
             let reasons = Reasons {

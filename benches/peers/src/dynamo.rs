@@ -54,9 +54,11 @@ impl WorkerConfigLike for Config {
 }
 
 impl Dynamo {
-    /// Workers are numbered in the order of the heartbeats; GPU percent stands for blocks being decoded.
-    pub(crate) fn new(fleet: &Fleet, prefixes: Prefixes) -> Self {
+    /// The workers of `model` are numbered in the order of the heartbeats; GPU percent stands for blocks being
+    /// decoded.
+    pub(crate) fn new(fleet: &Fleet, model: &str, prefixes: Prefixes) -> Self {
         let all = fleet.heartbeats.iter().flat_map(|heartbeat| &heartbeat.workers);
+        let served = all.filter(|worker| worker.model_id.as_deref() == Some(model));
         let mut workers = HashMap::new();
         let mut worker_loads = FxHashMap::default();
         let mut overlap = OverlapSignals {
@@ -64,7 +66,7 @@ impl Dynamo {
             effective_overlap_blocks: FxHashMap::default(),
             effective_cached_tokens: FxHashMap::default(),
         };
-        for (id, worker) in (0..).zip(all) {
+        for (id, worker) in (0..).zip(served) {
             let rank = WorkerWithDpRank::from_worker_id(id);
             let active_decode_blocks = worker.gpu_percent.unwrap_or(100.0) as usize;
             workers.insert(id, Config);

@@ -1,0 +1,236 @@
+//! What was aimed at, and whether it was reached: the design's table of speed and memory, row by row.
+
+use crate::figures::{Figures, Missing};
+use crate::reservations::floor_of_fleet;
+use crate::table::Table;
+use crate::unit::{bytes, ratio, time};
+
+/// How much may lie between two that count as the same, or as linear: runs on one machine differ by as much.
+const SAME: f64 = 1.25;
+
+struct Aim {
+    what: &'static str,
+    target: &'static str,
+    measured: String,
+    /// What was measured, and what no design of these parts goes below; nanoseconds.
+    floor: Option<[f64; 2]>,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Verdict {
+    Met,
+    Missed,
+    /// There is no target.
+    Reported,
+    NotMeasured,
+}
+
+use Verdict::{NotMeasured, Reported};
+
+impl Aim {
+    fn new(what: &'static str, target: &'static str, measured: impl Into<String>, verdict: Verdict) -> Self {
+        Self { what, target, measured: measured.into(), floor: None, verdict }
+    }
+
+    /// Met where `measured` does not exceed `bound`.
+    fn at_most(
+        what: &'static str,
+        target: &'static str,
+        told: fn(f64) -> String,
+        measured: f64,
+        bound: f64,
+    ) -> Self {
+        Self::new(what, target, told(measured), met(measured <= bound))
+    }
+
+    fn over(self, floor: [f64; 2]) -> Self {
+        Self { floor: Some(floor), ..self }
+    }
+}
+
+fn met(is_met: bool) -> Verdict {
+    if is_met { Verdict::Met } else { Verdict::Missed }
+}
+
+pub(crate) fn section(figures: &Figures) -> Result<String, Missing> {
+    let mut aims = picks(figures)?;
+    aims.extend(changes(figures)?);
+    aims.extend(sizes(figures)?);
+    let mut table = Table::of_text(&["what", "target", "measured", "floor", "measured / floor", "met?"]);
+    for aim in &aims {
+        let told = aim.floor.map(|[measured, floor]| [time(floor), ratio(measured / floor)]);
+        let [floor, over] = told.unwrap_or_default();
+        let verdict = match aim.verdict {
+            Verdict::Met => "met",
+            Verdict::Missed => "**missed**",
+            Reported => "no target",
+            NotMeasured => "not measured",
+        };
+        table.row([aim.what, aim.target, &aim.measured, &floor, &over, verdict]);
+    }
+    let missed = aims.iter().filter(|aim| aim.verdict == Verdict::Missed);
+    let missed: Vec<_> =
+        missed.map(|aim| format!("- {}: {}, wanted {}", aim.what, aim.measured, aim.target)).collect();
+    let told = if missed.is_empty() {
+        "Nothing was missed.".to_owned()
+    } else {
+        format!("Missed, {} of {}:\n\n{}", missed.len(), aims.len(), missed.join("\n"))
+    };
+    Ok(format!("{}\n{told}\n", table.text()))
+}
+
+fn picks(figures: &Figures) -> Result<Vec<Aim>, Missing> {
+    let floor = figures.median("floor/pick/all")?;
+    let hit = |hives: usize| figures.median(&format!("pick/hit/{hives}"));
+    let [smallest, largest] = [hit(100)?, hit(100_000)?];
+    let slowest = smallest.max(hit(1_000)?).max(hit(10_000)?).max(largest);
+    let [plain, dynamo, cow] = [("plain", 80_000, 4_000), ("dynamo", 10_000, 10_000), ("cow", 80_000, 4_000)]
+        .map(|(peer, workers, of_model)| Ok(figures.peer(peer, workers, of_model)?.ratio));
+    let (plain, dynamo, cow) = (plain?, dynamo?, cow?);
+    let writer = |words: [&str; 2], figure| figures.row("pick-writer", &words)?.get(figure);
+    let [alone, beside] = [writer(["writer: none", "mean"], "p50")?, writer(["writer: one", "mean"], "p50")?];
+    let single = writer(["writer: one", "single"], "p99.9")?;
+    let thread = |id: &str| figures.median(&format!("pick/threads/{id}"));
+    let [one, two, apart] = [thread("one-model/1")?, thread("one-model/2")?, thread("two-models/2")?];
+    let told = format!("{}; of two models {}; alone {}", time(two), time(apart), time(one));
+    Ok(vec![
+        Aim::at_most("pick, 100 to 100,000 hives, the slowest", "<= 75 ns", time, slowest, 75.0)
+            .over([slowest, floor]),
+        Aim::at_most("pick, largest fleet against smallest", "<= 1.5x", ratio, largest / smallest, 1.5),
+        Aim::new(
+            "pick against a locked map and a scan that clones, 10,000 hives",
+            ">= 100,000x",
+            ratio(plain),
+            met(plain >= 100_000.0),
+        ),
+        Aim::new(
+            "pick against dynamo-kv-router, 10,000 workers",
+            ">= 2,000x",
+            ratio(dynamo),
+            met(dynamo >= 2_000.0),
+        ),
+        Aim::new(
+            "pick against a copy-on-write slice, 4,000 workers of the model",
+            "none; 200x was expected",
+            ratio(cow),
+            Reported,
+        ),
+        Aim::at_most("pick beside a writer without pause, p50", "<= 2x", ratio, beside / alone, 2.0)
+            .over([beside, floor]),
+        Aim::at_most("pick beside a writer without pause, p99.9", "<= 5 us", time, single, 5_000.0),
+        Aim::new("two threads picking one model, for each", "none", told, Reported).over([two, floor]),
+    ])
+}
+
+fn changes(figures: &Figures) -> Result<Vec<Aim>, Missing> {
+    let mut first: f64 = 0.0;
+    for row in figures.table("pick-silence")? {
+        first = first.max(row.get("first")?);
+    }
+    let silence = |id: &str| figures.median(&format!("pick/silence/{id}"));
+    let later = silence("hit/after")? / silence("hit/before")?;
+    let later = later.max(silence("idle/after")? / silence("idle/before")?);
+    let reserve = figures.median("pick/reserve/10000")?;
+    let parsed = |hives: usize| -> Result<[f64; 2], Missing> {
+        let all = figures.median(&format!("heartbeat/parsed/8-of-8/{hives}"))?;
+        Ok([all, figures.median(&format!("floor/heartbeat/records/{hives}"))?])
+    };
+    let [some, many] = [parsed(10_000)?, parsed(100_000)?];
+    let json = |form: &str| -> Result<[f64; 2], Missing> {
+        let part = |part: &str| figures.median(&format!("heartbeat/json/{form}/{part}"));
+        Ok([part("ingest")?, part("parse")? + part("apply")?])
+    };
+    let [plain, telemetry] = [json("plain")?, json("telemetry")?];
+    let join = |hives: usize| Ok(figures.median(&format!("heartbeat/join/{hives}"))? / hives as f64);
+    let linear = join(10_000)? / join(2_500)?;
+    let longest = |wave| figures.row("heartbeat-join", &["10000"])?.get(wave);
+    let [median, worst] = [longest("longest, median wave")?, longest("longest, worst wave")?];
+    let picks = |when| figures.row("heartbeat-join-picks", &[when])?.get("p50");
+    let meanwhile = picks("while")? / picks("afterwards")?;
+    let waves = format!("{} in the worst wave, {} in the median one", time(worst), time(median));
+    Ok(vec![
+        Aim::at_most(
+            "first pick after half of 800,000 workers fell silent, the slowest",
+            "<= 10 ms",
+            time,
+            first,
+            10e6,
+        ),
+        Aim::at_most("later picks after the silence", "as before", ratio, later, SAME),
+        Aim::at_most("reserve + release, 10,000 hives", "<= 150 ns", time, reserve, 150.0)
+            .over([reserve, floor_of_fleet(figures, 10_000)?]),
+        Aim::at_most(
+            "apply a parsed heartbeat, 8 of 8 changed, 10,000 hives",
+            "<= 4 us",
+            time,
+            some[0],
+            4_000.0,
+        )
+        .over(some),
+        Aim::at_most(
+            "apply a parsed heartbeat, 8 of 8 changed, 100,000 hives",
+            "<= 8 us",
+            time,
+            many[0],
+            8_000.0,
+        )
+        .over(many),
+        Aim::at_most(
+            "JSON to applied against parse + apply, plain",
+            "<= 1.2x",
+            ratio,
+            plain[0] / plain[1],
+            1.2,
+        )
+        .over([plain[0], figures.median("floor/heartbeat/json/plain")?]),
+        Aim::at_most(
+            "JSON to applied against parse + apply, telemetry",
+            "<= 1.2x",
+            ratio,
+            telemetry[0] / telemetry[1],
+            1.2,
+        )
+        .over([telemetry[0], figures.median("floor/heartbeat/json/telemetry")?]),
+        Aim::at_most("10,000 hives join one model: each, against 2,500", "linear", ratio, linear, SAME),
+        Aim::new("10,000 hives join one model: the longest heartbeat", "<= 1 ms", waves, met(worst <= 1e6)),
+        Aim::at_most("10,000 hives join one model: picks meanwhile, p50", "<= 2x", ratio, meanwhile, 2.0),
+    ])
+}
+
+fn sizes(figures: &Figures) -> Result<Vec<Aim>, Missing> {
+    let most = |form: &str, what: &str| -> Result<f64, Missing> {
+        let rows = figures.table("memory")?.iter();
+        let mut rows = rows.filter(|row| row.what.contains(form) && row.what.ends_with(what));
+        rows.try_fold(0.0, |most: f64, row| Ok(most.max(row.get("each")?)))
+    };
+    let elsewhere = |what, target, told| Aim::new(what, target, told, NotMeasured);
+    let (two, more) = ("a hive with two workers", "each worker more");
+    Ok(vec![
+        Aim::at_most(
+            "memory of a hive with two workers, plain",
+            "<= 1,536 B",
+            bytes,
+            most("plain", two)?,
+            1_536.0,
+        ),
+        Aim::at_most("memory of each worker more, plain", "<= 600 B", bytes, most("plain", more)?, 600.0),
+        Aim::at_most(
+            "memory of a hive with two workers, telemetry",
+            "<= 1,536 B",
+            bytes,
+            most("telemetry", two)?,
+            1_536.0,
+        ),
+        Aim::at_most(
+            "memory of each worker more, telemetry",
+            "<= 600 B",
+            bytes,
+            most("telemetry", more)?,
+            600.0,
+        ),
+        elsewhere("allocations of a pick", "0", "asserted by `tests/allocation.rs`"),
+        elsewhere("a call from C", "<= Rust + 20 ns", "there is none yet"),
+        elsewhere("a call from Python", "<= 350 ns", "there is none yet"),
+    ])
+}
