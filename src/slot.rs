@@ -128,11 +128,12 @@ impl Slot {
     ///
     /// `model` is the model asked for; on the idle side it does not matter.
     pub(crate) fn eligible(&self, side: Side, model: &str) -> Option<(Word, Arc<WorkerInfo>)> {
+        let state = self.front.state.load();
+        let record = state.as_ref()?.seated(self.seat)?;
+        // After the state: see `look`.
         let word = self.word();
-        if word.is_gone() || word.is_full() || !self.pulse().serves() {
-            return None;
-        }
-        self.look(|record| admits(side, model, record).then(|| (word, record.clone())))?
+        let fits = !word.is_gone() && !word.is_full() && self.pulse().serves();
+        (fits && admits(side, model, record)).then(|| (word, record.clone()))
     }
 
     /// [`eligible`](Self::eligible), and the stored key of `side` knows of every reservation.

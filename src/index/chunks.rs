@@ -33,8 +33,8 @@ impl<T> Chunks<T> {
         self.0.iter().flatten()
     }
 
-    pub(crate) fn into_items(self) -> impl Iterator<Item = T> {
-        self.0.into_iter().flatten()
+    pub(crate) fn into_chunks(self) -> impl Iterator<Item = Vec<T>> {
+        self.0.into_iter()
     }
 
     pub(crate) fn push(&mut self, value: T) {

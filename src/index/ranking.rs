@@ -282,21 +282,20 @@ impl Ranking {
     /// worse than the truth, as ever.
     #[cold]
     fn park_silent(&self, book: &mut Book, view: &View<'_>) {
-        let side = self.side;
-        // Loads and nothing else, which the processor overlaps; a compare-and-swap in between would make each wait.
-        let live: Vec<bool> = book.ranked.items().map(|slot| slot.pulse().is_live(view)).collect();
-        let silent = book.ranked.retain(|slot, at, to| {
-            if !live[at] && slot.pulse().park(view) {
-                return false;
-            }
-            if at != to {
-                slot.set_position(side, to as u32);
-            }
-            true
-        });
-        for slot in silent {
-            book.park(slot);
-        }
+        let Book { side, ranked, parked, .. } = book;
+        ranked.retain(
+            |slot| slot.pulse().is_live(view),
+            |slot, live, at, to| {
+                if !live && slot.pulse().park(view) {
+                    return false;
+                }
+                if at != to {
+                    slot.set_position(*side, to as u32);
+                }
+                true
+            },
+            |slot| park(*side, parked, slot),
+        );
     }
 
     // === views for policies and lists ===
@@ -399,17 +398,12 @@ impl Book {
 
     fn insert(&mut self, slot: Arc<Slot>, key: Option<Key>) {
         match key {
-            None => self.park(slot),
+            None => park(self.side, &mut self.parked, slot),
             Some(key) => {
                 slot.set_position(self.side, self.ranked.len() as u32);
                 self.ranked.push(key, slot);
             }
         }
-    }
-
-    fn park(&mut self, slot: Arc<Slot>) {
-        slot.set_position(self.side, self.parked.len() as u32 | PARKED);
-        self.parked.push(slot);
     }
 
     /// Gives a member its key, moving it between ranked and parked as need be.
@@ -448,4 +442,9 @@ impl Book {
         slot.set_position(self.side, NOWHERE);
         removed
     }
+}
+
+fn park(side: Side, parked: &mut Chunks<Arc<Slot>>, slot: Arc<Slot>) {
+    slot.set_position(side, parked.len() as u32 | PARKED);
+    parked.push(slot);
 }
