@@ -2,7 +2,7 @@
 //!
 //! `hit` finds a worker that has the model, asking for the 20 models in turn; `idle` asks for a model that
 //! nobody has and falls back to an idle worker; `miss` does so where nobody is idle; `reserve` counts a
-//! reservation and takes it back. `writer` does the first while another thread applies heartbeats without
+//! reservation and takes it back; `handle` and `reserve-handle` do so through models looked up before. `writer` does the first while another thread applies heartbeats without
 //! pause, and prints percentiles; `threads` gives the time of each of several readers; `policy` goes through
 //! `HiveRegistry::pick`; `silence` is before and after half of 800,000 workers fell silent at once.
 #![allow(missing_docs, reason = "criterion's macros make an undocumented function")]
@@ -20,10 +20,16 @@ use common::{
     BATCH, Beats, MODELS, Times, WORKERS, apply, builder, fleet, heartbeat, model, on_threads, sized,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hive_registry::{HiveRegistry, LeastLoaded, ManualClock, Policy, PowerOfChoices, Random, RoundRobin};
+use hive_registry::{
+    HiveRegistry, LeastLoaded, ManualClock, Model, Policy, PowerOfChoices, Random, RoundRobin,
+};
 
 fn models() -> Vec<String> {
     (0..MODELS).map(model).collect()
+}
+
+fn handles(registry: &HiveRegistry) -> Vec<Model> {
+    models().iter().map(|model| registry.model(model).expect("a name in bounds")).collect()
 }
 
 fn pick(criterion: &mut Criterion) {
@@ -40,6 +46,14 @@ fn pick(criterion: &mut Criterion) {
                 registry.find_best_worker_for_model(black_box(&models[turn]))
             });
         });
+        let handles = LazyCell::new(|| handles(&registry));
+        group.bench_function(BenchmarkId::new("handle", hives), |bencher| {
+            let handles = &*handles;
+            bencher.iter(|| {
+                turn = (turn + 1) % MODELS;
+                black_box(&handles[turn]).find_best_worker()
+            });
+        });
         group.bench_function(BenchmarkId::new("idle", hives), |bencher| {
             let registry = &*registry;
             bencher.iter(|| registry.find_best_worker_for_model(black_box("nobody has this one")));
@@ -49,6 +63,13 @@ fn pick(criterion: &mut Criterion) {
             bencher.iter(|| {
                 turn = (turn + 1) % MODELS;
                 registry.reserve_worker_for_model(black_box(&models[turn]))
+            });
+        });
+        group.bench_function(BenchmarkId::new("reserve-handle", hives), |bencher| {
+            let handles = &*handles;
+            bencher.iter(|| {
+                turn = (turn + 1) % MODELS;
+                black_box(&handles[turn]).reserve_worker()
             });
         });
     }

@@ -6,14 +6,14 @@
 //! returns.
 #![allow(missing_docs, reason = "gungraun's macros make undocumented functions")]
 
-#[path = "../../common/mod.rs"]
-mod common;
+#[path = "../../common/fleet.rs"]
+mod fleet_of_benches;
 
 use std::hint::black_box;
 
-use common::{Beats, WORKERS, apply, builder, heartbeat};
+use fleet_of_benches::{Beats, WORKERS, apply, builder, heartbeat};
 use gungraun::{Callgrind, prelude::*};
-use hive_registry::{HeartbeatOutcome, HiveHeartbeatPayload, HiveRegistry, ManualClock};
+use hive_registry::{HeartbeatOutcome, HiveHeartbeatPayload, HiveRegistry, ManualClock, Model};
 use hive_registry_count::CALLS;
 
 const HIVES: usize = 1_000;
@@ -54,6 +54,19 @@ fn for_pick() -> Registry {
 fn pick(registry: Registry) {
     for _ in 0..CALLS {
         black_box(registry.find_best_worker_for_model(black_box(MODEL)));
+    }
+}
+
+fn for_handle() -> &'static Model {
+    let model = for_pick().model(MODEL).expect("a name in bounds");
+    assert!(model.find_best_worker().is_some());
+    Box::leak(Box::new(model))
+}
+
+#[library_benchmark(setup = for_handle)]
+fn pick_handle(model: &'static Model) {
+    for _ in 0..CALLS {
+        black_box(black_box(model).find_best_worker());
     }
 }
 
@@ -119,7 +132,14 @@ fn heartbeat_json_8_changed((registry, bodies): (Registry, Vec<Vec<u8>>)) -> Vec
 
 library_benchmark_group!(
     name = calls,
-    benchmarks = [pick, pick_fallback, reserve_release, heartbeat_parsed_8_changed, heartbeat_json_8_changed]
+    benchmarks = [
+        pick,
+        pick_handle,
+        pick_fallback,
+        reserve_release,
+        heartbeat_parsed_8_changed,
+        heartbeat_json_8_changed
+    ]
 );
 
 main!(
