@@ -138,3 +138,23 @@ fn two_releases_while_the_published_winner_is_marked() {
         assert_eq!(best.worker_id, "x");
     });
 }
+
+/// A worker goes and another takes its seat, while a lookup by id holds the slot of the one that goes.
+#[test]
+fn a_seat_given_again_while_a_lookup_holds_the_old_slot() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", named(&["w"]));
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || beat(&registry, "a", named(&["x"])))
+        };
+        let found = registry.get_worker("w").map(|(_, worker)| worker.worker_id.clone());
+        assert!(found.is_none_or(|id| id == "w"));
+        let picked = registry.find_best_worker_for_model(MODEL).map(|(_, worker)| worker.worker_id.clone());
+        other.join().expect("no panic");
+        assert!(picked.is_none_or(|id| id == "w" || id == "x"));
+        assert!(registry.get_worker("w").is_none());
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+    });
+}
