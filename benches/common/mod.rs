@@ -22,12 +22,13 @@ pub fn sized<T>(full: T, small: T) -> T {
     if has("--bench") && !has("--test") { full } else { small }
 }
 
-/// What all benches measure with. Some 90 functions share the minutes that `make bench` may take; medians of
-/// nanoseconds over a hundred samples settle within these times. Arguments (`-- --measurement-time 5`) go before.
+/// What all benches measure with. Some 90 functions share the minutes that `make bench` may take for its rounds;
+/// medians of nanoseconds over a hundred samples settle within these times. Arguments (`-- --measurement-time 5`) go
+/// before.
 pub fn criterion() -> Criterion {
     Criterion::default()
-        .warm_up_time(Duration::from_millis(700))
-        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(800))
         // Only the bounds of the estimates come of resampling; the default takes as long as the measuring.
         .nresamples(10_000)
 }

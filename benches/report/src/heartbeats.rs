@@ -65,7 +65,7 @@ pub(crate) fn join(figures: &Figures) -> Result<String, Missing> {
     let models = 100_000.0;
     let each = |what: &str| Ok(time(figures.median(&format!("heartbeat/models/{what}/100000"))? / models));
     Ok(format!(
-        "The longest is the longest single heartbeat of a wave.\n\n{}\n{}\n\
+        "The longest is the longest single heartbeat of a wave; in the worst of many waves the system takes the thread off its core meanwhile.\n\n{}\n{}\n\
          Of 100,000 models, one on each worker, each takes {} to appear and {} to go.\n",
         table.text(),
         picks.text(),

@@ -9,8 +9,9 @@ use crate::{aims, heartbeats, machine, picks, reservations};
 
 const METHOD: &str = "\
 Fleets are of hives with 8 workers over 20 models, every field set, on the default clock. Times are medians: criterion's,
-over 100 samples of 2 seconds in all, and in the comparison with others those of batches of at least 100 us, ours taken
-before and after each peer's in the same process. A *floor* is what no design of these parts goes below on this machine,
+the least of three rounds some minutes apart, because what else a shared machine does only ever adds; and in the comparison
+with others those of batches of at least 100 us, ours taken before and after each peer's in the same process. Percentiles
+are of the last round. A *floor* is what no design of these parts goes below on this machine,
 measured in the same run: `benches/floor.rs` tells what is in it.";
 
 pub(crate) fn page(figures: &Figures) -> Result<String, Missing> {
