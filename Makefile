@@ -18,7 +18,7 @@ REPORT := --manifest-path benches/report/Cargo.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-rust loom verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
-	bench-count bench-count-record valgrind lint fmt doc deny deny-advisories clean
+	bench-count bench-count-record valgrind lint lint-benches fmt doc deny deny-advisories clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -87,6 +87,11 @@ lint: ## Formatting, clippy, documentation: without a warning
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(CARGO) clippy --profile loom --lib --test loom -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+lint-benches: ## The same for the crates beside the workspace; clippy not for the peers, which build for long
+	for crate in count peers report; do $(CARGO) fmt --check --manifest-path benches/$$crate/Cargo.toml || exit 1; done
+	$(CARGO) clippy --locked --all-targets --manifest-path benches/count/Cargo.toml -- -D warnings
+	$(CARGO) clippy --locked --all-targets $(REPORT) -- -D warnings
 
 fmt: ## Format
 	$(CARGO) fmt

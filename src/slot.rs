@@ -72,17 +72,18 @@ impl Slot {
 
     /// The record, unless the registration has ended.
     pub(crate) fn record(&self) -> Option<Arc<WorkerInfo>> {
-        self.look(Arc::clone)
+        self.look(|_, record| record.clone())
     }
 
-    /// Looks at the record, unless the registration has ended.
+    /// Looks at the word and the record, unless the registration has ended.
     ///
     /// The word is read after the state: a heartbeat ends a registration before it publishes the state in which
     /// another has its seat, so that who sees that state sees the end.
-    fn look<T>(&self, f: impl FnOnce(&Arc<WorkerInfo>) -> T) -> Option<T> {
+    fn look<T>(&self, f: impl FnOnce(Word, &Arc<WorkerInfo>) -> T) -> Option<T> {
         let state = self.front.state.load();
         let record = state.as_ref()?.seated(self.seat)?;
-        (!self.is_gone()).then(|| f(record))
+        let word = self.word();
+        (!word.is_gone()).then(|| f(word, record))
     }
 
     pub(crate) fn seat(&self) -> u32 {
@@ -128,12 +129,10 @@ impl Slot {
     ///
     /// `model` is the model asked for; on the idle side it does not matter.
     pub(crate) fn eligible(&self, side: Side, model: &str) -> Option<(Word, Arc<WorkerInfo>)> {
-        let state = self.front.state.load();
-        let record = state.as_ref()?.seated(self.seat)?;
-        // After the state: see `look`.
-        let word = self.word();
-        let fits = !word.is_gone() && !word.is_full() && self.pulse().serves();
-        (fits && admits(side, model, record)).then(|| (word, record.clone()))
+        self.look(|word, record| {
+            let fits = !word.is_full() && self.pulse().serves() && admits(side, model, record);
+            fits.then(|| (word, record.clone()))
+        })?
     }
 
     /// [`eligible`](Self::eligible), and the stored key of `side` knows of every reservation.
@@ -157,7 +156,7 @@ impl Slot {
     /// A published slot keeps its mark: see [`unmark`](Self::unmark).
     pub(crate) fn settle(&self, side: Side, model: &str, is_published: bool) -> Option<(Key, Word)> {
         let word = self.tell(side, is_published)?;
-        self.look(|record| admits(side, model, record).then(|| (self.key(record, word.count()), word)))?
+        self.look(|_, record| admits(side, model, record).then(|| (self.key(record, word.count()), word)))?
     }
 
     /// [`settle`](Self::settle) by its hive's heartbeat, which knows the record and that `side` has it.

@@ -4,15 +4,26 @@
 //! `LOOM_MAX_PREEMPTIONS`. The cost beside each is for a bound of 2 on one core.
 #![cfg(loom)]
 
-use hive_registry::{Candidates, HiveHeartbeatPayload, HiveRegistry, ManualClock, Policy, WorkerState};
+use std::time::Duration;
+
+use hive_registry::{
+    Candidates, FeedError, HiveHeartbeatPayload, HiveRegistry, ManualClock, Policy, Reservation, WorkerState,
+};
 use loom::thread;
 
 const NOW: &str = "2025-10-21T10:00:00Z";
+const LATER: &str = "2025-10-21T10:00:01Z";
+const HALF_A_MINUTE_LATER: &str = "2025-10-21T10:00:30Z";
 const MODEL: &str = "m";
 
 fn registry() -> HiveRegistry {
+    clocked().0
+}
+
+fn clocked() -> (HiveRegistry, ManualClock) {
     let clock = ManualClock::new(1_761_040_800_000);
-    HiveRegistry::builder().clock(clock).seed(1).build().expect("the settings are in bounds")
+    let builder = HiveRegistry::builder().clock(clock.clone()).seed(1);
+    (builder.build().expect("the settings are in bounds"), clock)
 }
 
 fn worker(state: &str, max_concurrency: Option<u32>) -> WorkerState {
@@ -39,8 +50,12 @@ fn named(ids: &[&str]) -> Vec<WorkerState> {
 }
 
 fn beat(registry: &HiveRegistry, hive: &str, workers: Vec<WorkerState>) {
-    let payload =
-        HiveHeartbeatPayload { hive_id: hive.into(), timestamp: NOW.into(), workers, ..Default::default() };
+    beat_at(registry, hive, NOW, workers);
+}
+
+fn beat_at(registry: &HiveRegistry, hive: &str, timestamp: &str, workers: Vec<WorkerState>) {
+    let timestamp = timestamp.into();
+    let payload = HiveHeartbeatPayload { hive_id: hive.into(), timestamp, workers, ..Default::default() };
     registry.update_hive_state(hive, payload).expect("the heartbeat is in bounds");
 }
 
@@ -156,5 +171,320 @@ fn a_seat_given_again_while_a_lookup_holds_the_old_slot() {
         assert!(picked.is_none_or(|id| id == "w" || id == "x"));
         assert!(registry.get_worker("w").is_none());
         assert!(registry.find_best_worker_for_model(MODEL).is_some());
+    });
+}
+
+/// Two workers bring one model that nobody had: both end in one ranking.
+#[test]
+fn two_workers_join_one_new_model() {
+    loom::model(|| {
+        let registry = registry();
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || beat(&registry, "a", named(&["v"])))
+        };
+        beat(&registry, "b", named(&["w"]));
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        other.join().expect("no panic");
+        assert_eq!(registry.explain(MODEL).workers, 2);
+        assert_eq!(registry.total_worker_count(), 2);
+    });
+}
+
+/// Whatever holds the hive's cell while it is removed indexes no ghosts: the hive is there whole, or not at all.
+#[test]
+fn a_heartbeat_that_holds_a_cell_while_it_is_removed() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", named(&["w"]));
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || registry.remove_hive("a"))
+        };
+        // After the removal, by its timestamp (L5).
+        beat_at(&registry, "a", LATER, named(&["w", "x"]));
+        assert!(other.join().expect("no panic"));
+        let there = registry.get_hive_state("a").is_some();
+        let workers = if there { 2 } else { 0 };
+        assert_eq!(registry.hive_count(), usize::from(there));
+        assert_eq!(registry.total_worker_count(), workers);
+        assert_eq!(registry.explain(MODEL).workers, workers);
+        assert_eq!(registry.find_best_worker_for_model(MODEL).is_some(), there);
+        assert_eq!(registry.get_worker("x").is_some(), there);
+    });
+}
+
+/// L5: a heartbeat made before the removal brings nothing back.
+#[test]
+fn a_late_heartbeat_against_a_removal() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", named(&["w"]));
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || beat(&registry, "a", named(&["w"])))
+        };
+        assert!(registry.remove_hive("a"));
+        // C2, whatever the heartbeat does.
+        assert!(registry.find_best_worker_for_model(MODEL).is_none());
+        other.join().expect("no panic");
+        assert_eq!((registry.hive_count(), registry.total_worker_count()), (0, 0));
+        assert_eq!(registry.explain(MODEL).workers, 0);
+    });
+}
+
+/// C2: a pick publishes what it found while the hive is removed; a pick after the removal finds nobody.
+#[test]
+fn a_removal_against_a_pick() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", named(&["w"]));
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || drop(registry.find_best_worker_for_model(MODEL)))
+        };
+        assert!(registry.remove_hive("a"));
+        assert!(registry.find_best_worker_for_model(MODEL).is_none());
+        other.join().expect("no panic");
+        assert!(registry.find_best_worker_for_model(MODEL).is_none());
+    });
+}
+
+/// A pick parks a silent hive's worker while the hive beats: after the heartbeat it is found.
+#[test]
+fn parking_against_a_heartbeat() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        beat(&registry, "a", named(&["w"]));
+        clock.advance(Duration::from_secs(30));
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || drop(registry.find_best_worker_for_model(MODEL)))
+        };
+        beat_at(&registry, "a", HALF_A_MINUTE_LATER, named(&["w"]));
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        other.join().expect("no panic");
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+    });
+}
+
+/// The published winner goes while a reader holds it: another that was there throughout is found.
+#[test]
+fn a_winner_that_goes_while_a_reader_holds_it() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", named(&["w"]));
+        beat(&registry, "b", named(&["x"]));
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || beat(&registry, "a", Vec::new()))
+        };
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        other.join().expect("no panic");
+        let (_, found) = registry.find_best_worker_for_model(MODEL).expect("it was there throughout");
+        assert_eq!(found.worker_id, "x");
+    });
+}
+
+/// One place, wanted through the model's ranking and through the idle one.
+#[test]
+fn a_reserve_of_the_model_and_one_of_the_idle() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", vec![worker("Idle", Some(1))]);
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || registry.reserve_worker_for_model("another"))
+        };
+        let mine = registry.reserve_worker_for_model(MODEL);
+        let other = other.join().expect("no panic");
+        assert!(mine.is_some() != other.is_some());
+        drop((mine, other));
+        // Written through on both sides.
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        assert!(registry.find_best_worker_for_model("another").is_some());
+    });
+}
+
+fn reserved() -> (HiveRegistry, Reservation) {
+    let registry = registry();
+    beat(&registry, "a", vec![worker("Busy", Some(1))]);
+    let reservation = registry.reserve_worker_for_model(MODEL).expect("there is a place");
+    (registry, reservation)
+}
+
+/// The end of a registration takes its reservations with it; the release finds nothing to take.
+#[test]
+fn a_release_against_a_removal() {
+    loom::model(|| {
+        let (registry, reservation) = reserved();
+        let other = thread::spawn(move || drop(reservation));
+        assert!(registry.remove_hive("a"));
+        other.join().expect("no panic");
+        assert_eq!(registry.stats().reservations_open, 0);
+        assert!(registry.find_best_worker_for_model(MODEL).is_none());
+    });
+}
+
+/// S6: a release of one registration does not touch the next one under its name.
+#[test]
+fn a_release_against_a_registration_under_the_same_name() {
+    loom::model(|| {
+        let (registry, reservation) = reserved();
+        let other = thread::spawn(move || drop(reservation));
+        beat(&registry, "a", Vec::new());
+        beat(&registry, "a", vec![worker("Busy", Some(1))]);
+        let second = registry.reserve_worker_for_model(MODEL);
+        assert!(second.is_some(), "it begins with none");
+        other.join().expect("no panic");
+        assert!(registry.reserve_worker_for_model(MODEL).is_none(), "the place is held");
+        assert_eq!(registry.stats().reservations_open, 1);
+        drop(second);
+        assert_eq!(registry.stats().reservations_open, 0);
+    });
+}
+
+/// The worker changes its model while its one place is given back: the place is found in the new model.
+#[test]
+fn a_release_against_a_change_of_model() {
+    loom::model(|| {
+        let (registry, reservation) = reserved();
+        let other = thread::spawn(move || drop(reservation));
+        beat(&registry, "a", vec![WorkerState { model_id: Some("n".into()), ..worker("Busy", Some(1)) }]);
+        other.join().expect("no panic");
+        assert_eq!(registry.stats().reservations_open, 0);
+        assert!(registry.find_best_worker_for_model(MODEL).is_none());
+        assert!(registry.find_best_worker_for_model("n").is_some());
+        assert!(registry.reserve_worker_for_model("n").is_some());
+    });
+}
+
+/// A lease runs out as it is renewed: renewed or gone, never both, never counted twice.
+#[test]
+fn a_lease_that_runs_out_against_its_renewal() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        beat(&registry, "a", vec![worker("Busy", Some(1))]);
+        let lease = registry.reserve_detached(MODEL, Duration::from_secs(1)).expect("there is a place");
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || {
+                clock.advance(Duration::from_secs(1));
+                registry.find_best_worker_for_model(MODEL).is_some()
+            })
+        };
+        let renewed = registry.renew_lease(lease.id, Duration::from_secs(60));
+        let found = other.join().expect("no panic");
+        assert!(!(renewed && found), "the place was held throughout");
+        assert_eq!(registry.stats().reservations_open, u64::from(renewed));
+        assert_eq!(registry.find_best_worker_for_model(MODEL).is_some(), !renewed);
+        assert_eq!(registry.release_lease(lease.id), renewed);
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+    });
+}
+
+/// L3: a heartbeat that comes while a pass evicts its hive wins.
+#[test]
+fn an_eviction_against_a_heartbeat() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        beat(&registry, "a", named(&["w"]));
+        clock.advance(Duration::from_secs(30));
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || registry.evict_stale(Duration::from_secs(30)))
+        };
+        beat_at(&registry, "a", HALF_A_MINUTE_LATER, named(&["w"]));
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        let _ = other.join().expect("no panic");
+        assert_eq!((registry.hive_count(), registry.total_worker_count()), (1, 1));
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+    });
+}
+
+/// I3: of two heartbeats at once the later by its timestamp stays.
+#[test]
+fn two_heartbeats_of_one_hive() {
+    loom::model(|| {
+        let registry = registry();
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || beat_at(&registry, "a", LATER, named(&["x"])))
+        };
+        beat(&registry, "a", named(&["w"]));
+        other.join().expect("no panic");
+        let state = registry.get_hive_state("a").expect("it has beaten");
+        assert_eq!(state.workers.iter().map(|worker| &*worker.worker_id).collect::<Vec<_>>(), ["x"]);
+        assert!(registry.get_worker("w").is_none());
+        assert_eq!((registry.explain(MODEL).workers, registry.total_worker_count()), (1, 1));
+    });
+}
+
+/// I5: an id leaves one hive as it comes up on another; a lookup that chose the one that leaves looks again.
+#[test]
+fn a_worker_id_that_moves_between_hives() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", named(&["w"]));
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || beat(&registry, "a", Vec::new()))
+        };
+        beat(&registry, "b", named(&["w"]));
+        assert!(registry.get_worker("w").is_some());
+        other.join().expect("no panic");
+        assert_eq!(registry.get_worker("w").map(|(hive, _)| hive.to_string()).as_deref(), Some("b"));
+    });
+}
+
+/// E1: every event is read or told as lost.
+#[test]
+fn an_overflowing_feed_against_its_reader() {
+    loom::model(|| {
+        let registry = registry();
+        let feed = registry.subscribe(1);
+        let other = {
+            let registry = registry.clone();
+            thread::spawn(move || beat(&registry, "a", named(&["w"])))
+        };
+        let mut told = 0;
+        let mut read = || match feed.try_next() {
+            Ok(event) => {
+                told += 1;
+                // In order: what is missing before it was told as lost.
+                assert_eq!(event.sequence, told);
+                true
+            }
+            Err(FeedError::Lagged(lost)) => {
+                told += lost;
+                true
+            }
+            Err(_) => false,
+        };
+        read();
+        other.join().expect("no panic");
+        while read() {}
+        // The hive and its worker.
+        assert_eq!(told, 2);
+    });
+}
+
+/// C1: a state is one heartbeat's, never a mixture of two.
+#[test]
+fn a_state_is_never_a_mixture() {
+    loom::model(|| {
+        let registry = registry();
+        let all_of = |model: &str| {
+            let of = |worker: WorkerState| WorkerState { model_id: Some(model.into()), ..worker };
+            named(&["v", "w"]).into_iter().map(of).collect::<Vec<_>>()
+        };
+        beat(&registry, "a", all_of("m"));
+        let (other, new) = (registry.clone(), all_of("n"));
+        let other = thread::spawn(move || beat(&other, "a", new));
+        let state = registry.get_hive_state("a").expect("it has beaten");
+        assert_eq!(state.workers[0].model_id, state.workers[1].model_id);
+        other.join().expect("no panic");
+        assert_eq!(registry.explain("n").workers, 2);
+        assert_eq!(registry.explain("m").workers, 0);
     });
 }

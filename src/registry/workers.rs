@@ -17,8 +17,14 @@ impl HiveRegistry {
     /// among all, ties by hive id (I5). O(1), and O(k) in the hives that share the id.
     #[must_use]
     pub fn get_worker(&self, worker_id: &str) -> Option<(HiveId, Arc<WorkerInfo>)> {
-        let slot = self.0.workers.get(worker_id, &self.window())?;
-        slot.record().map(pair)
+        let view = self.window();
+        loop {
+            let slot = self.0.workers.get(worker_id, &view)?;
+            // If it went just now, it is passed over from here on: another hive may have the id.
+            if let Some(record) = slot.record() {
+                return Some(pair(record));
+            }
+        }
     }
 
     /// The worker of this id on this hive. O(1) in the fleet: a lookup, then at most log2 of
