@@ -306,22 +306,25 @@ fn a_reserve_of_the_model_and_one_of_the_idle() {
     });
 }
 
-fn reserved() -> (HiveRegistry, Reservation) {
+/// The one place of a worker, reserved; and another elsewhere, without which a count too many would not show.
+fn reserved() -> (HiveRegistry, Reservation, Reservation) {
     let registry = registry();
     beat(&registry, "a", vec![worker("Busy", Some(1))]);
+    beat(&registry, "z", vec![WorkerState { model_id: Some("z".into()), ..worker("Busy", None) }]);
     let reservation = registry.reserve_worker_for_model(MODEL).expect("there is a place");
-    (registry, reservation)
+    let elsewhere = registry.reserve_worker_for_model("z").expect("there is no limit");
+    (registry, reservation, elsewhere)
 }
 
 /// The end of a registration takes its reservations with it; the release finds nothing to take.
 #[test]
 fn a_release_against_a_removal() {
     loom::model(|| {
-        let (registry, reservation) = reserved();
+        let (registry, reservation, _elsewhere) = reserved();
         let other = thread::spawn(move || drop(reservation));
         assert!(registry.remove_hive("a"));
         other.join().expect("no panic");
-        assert_eq!(registry.stats().reservations_open, 0);
+        assert_eq!(registry.stats().reservations_open, 1);
         assert!(registry.find_best_worker_for_model(MODEL).is_none());
     });
 }
@@ -330,7 +333,7 @@ fn a_release_against_a_removal() {
 #[test]
 fn a_release_against_a_registration_under_the_same_name() {
     loom::model(|| {
-        let (registry, reservation) = reserved();
+        let (registry, reservation, _elsewhere) = reserved();
         let other = thread::spawn(move || drop(reservation));
         beat(&registry, "a", Vec::new());
         beat(&registry, "a", vec![worker("Busy", Some(1))]);
@@ -338,9 +341,9 @@ fn a_release_against_a_registration_under_the_same_name() {
         assert!(second.is_some(), "it begins with none");
         other.join().expect("no panic");
         assert!(registry.reserve_worker_for_model(MODEL).is_none(), "the place is held");
-        assert_eq!(registry.stats().reservations_open, 1);
+        assert_eq!(registry.stats().reservations_open, 2);
         drop(second);
-        assert_eq!(registry.stats().reservations_open, 0);
+        assert_eq!(registry.stats().reservations_open, 1);
     });
 }
 
@@ -348,11 +351,11 @@ fn a_release_against_a_registration_under_the_same_name() {
 #[test]
 fn a_release_against_a_change_of_model() {
     loom::model(|| {
-        let (registry, reservation) = reserved();
+        let (registry, reservation, _elsewhere) = reserved();
         let other = thread::spawn(move || drop(reservation));
         beat(&registry, "a", vec![WorkerState { model_id: Some("n".into()), ..worker("Busy", Some(1)) }]);
         other.join().expect("no panic");
-        assert_eq!(registry.stats().reservations_open, 0);
+        assert_eq!(registry.stats().reservations_open, 1);
         assert!(registry.find_best_worker_for_model(MODEL).is_none());
         assert!(registry.find_best_worker_for_model("n").is_some());
         assert!(registry.reserve_worker_for_model("n").is_some());

@@ -12,6 +12,7 @@
 //!   silent (L3); a removed hive stays away as long as its tombstone bars it (L5);
 //! - a pick and a reservation name exactly the worker that the order of S1 to S4 puts first, turns and
 //!   registration order included, and `explain` counts the others under the reason that applies (S9);
+//! - a policy chooses among the eligible and finds one if there is one (S8);
 //! - no worker holds more than it takes, a reservation ends with its registration, its release or its lease,
 //!   and none is counted twice (S5, S6).
 //!
@@ -23,13 +24,15 @@
 mod oracle;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use hive_registry::{
-    Capability, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo,
-    HiveRegistry, LivenessClock, ManualClock, OperationalStatus, ProcessStats, Reservation, StaleMode,
-    WorkerState,
+    Candidates, Capability, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat,
+    HiveHeartbeatPayload, HiveId, HiveInfo, HiveRegistry, LeastLoaded, LivenessClock, ManualClock,
+    OperationalStatus, Policy, PowerOfChoices, ProcessStats, Random, Reservation, RoundRobin, StaleMode,
+    WorkerInfo, WorkerState,
 };
 use oracle::{Evicted, Field, Oracle, Universe};
 use proptest::collection::{btree_map, vec};
@@ -63,6 +66,33 @@ enum Op {
     Detach(&'static str, i64),
     Renew(Index, i64),
     ReleaseLease(Index),
+    PickWith(&'static str, Chooser),
+    ReserveWith(&'static str, Chooser),
+}
+
+/// The policies, and two of a user's own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Chooser {
+    LeastLoaded,
+    PowerOfChoices(usize),
+    RoundRobin,
+    Random,
+    /// The last that is eligible.
+    Last,
+    Nobody,
+}
+
+impl Policy for Chooser {
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+        match self {
+            Self::LeastLoaded => LeastLoaded.choose(candidates),
+            Self::PowerOfChoices(d) => PowerOfChoices { d: *d }.choose(candidates),
+            Self::RoundRobin => RoundRobin.choose(candidates),
+            Self::Random => Random.choose(candidates),
+            Self::Last => (0..candidates.len()).rev().find(|at| candidates.get(*at).is_some()),
+            Self::Nobody => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -249,7 +279,23 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (model(), lease_ms()).prop_map(|(model, ms)| Op::Detach(model, ms)),
         3 => (any::<Index>(), lease_ms()).prop_map(|(which, ms)| Op::Renew(which, ms)),
         3 => any::<Index>().prop_map(Op::ReleaseLease),
+        4 => (model(), chooser()).prop_map(|(model, chooser)| Op::PickWith(model, chooser)),
+        6 => (model(), chooser()).prop_map(|(model, chooser)| Op::ReserveWith(model, chooser)),
     ]
+}
+
+fn chooser() -> impl Strategy<Value = Chooser> {
+    use Chooser::{Last, LeastLoaded, Nobody, PowerOfChoices, Random, RoundRobin};
+    select(vec![
+        LeastLoaded,
+        PowerOfChoices(0),
+        PowerOfChoices(2),
+        PowerOfChoices(40),
+        RoundRobin,
+        Random,
+        Last,
+        Nobody,
+    ])
 }
 
 fn liveness() -> impl Strategy<Value = LivenessClock> {
@@ -529,6 +575,19 @@ impl Twins {
                     if self.leases.is_empty() { (u64::MAX, u64::MAX) } else { *which.get(&self.leases) };
                 agree("release_lease", self.registry.release_lease(id), self.oracle.release(hold))
             }
+            Op::PickWith(model, chooser) => {
+                let chosen = self.registry.pick(model, chooser);
+                self.choice("pick", model, *chooser, chosen.as_ref())
+            }
+            Op::ReserveWith(model, chooser) => {
+                let guard = self.registry.reserve_with(model, chooser);
+                let chosen =
+                    guard.as_ref().map(|guard| (guard.hive_id().clone(), Arc::new(guard.worker().clone())));
+                self.choice("reserve_with", model, *chooser, chosen.as_ref())?;
+                let hold = chosen.and_then(|chosen| self.oracle.reserve_chosen(chosen));
+                self.guards.extend(guard.zip(hold));
+                Ok(())
+            }
         }
     }
 
@@ -539,6 +598,29 @@ impl Twins {
         agree("reserve_worker_for_model", got, chosen.map(|(hive, worker)| (hive, (*worker).clone())))?;
         self.guards.extend(guard.zip(hold));
         Ok(())
+    }
+
+    /// S8: a policy has the choice among the eligible, and nobody else is chosen.
+    fn choice(
+        &mut self,
+        what: &str,
+        model: &str,
+        chooser: Chooser,
+        chosen: Option<&(HiveId, Arc<WorkerInfo>)>,
+    ) -> Result<(), String> {
+        self.oracle.count_pick(chosen.is_some());
+        let (what, best) = (format!("{what}({model}, {chooser:?})"), self.oracle.pick(model));
+        match chooser {
+            Chooser::LeastLoaded => agree(&what, chosen, best.as_ref()),
+            Chooser::Nobody => agree(&what, chosen, None),
+            _ => match chosen {
+                None => agree(&what, None, best),
+                Some(chosen) => {
+                    let candidates = self.oracle.candidates(model);
+                    agree(&format!("{what}: {chosen:?} is a candidate"), candidates.contains(chosen), true)
+                }
+            },
+        }
     }
 
     fn detach(&mut self, model: &str, lease_ms: i64) -> Result<(), String> {

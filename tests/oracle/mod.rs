@@ -437,7 +437,15 @@ impl Oracle {
     pub(crate) fn reserve(&mut self, model: &str, lease_ms: Option<i64>) -> Option<(u64, Found)> {
         let found = self.pick(model);
         self.count_pick(found.is_some());
-        let (hive_id, record) = found?;
+        self.hold(found?, lease_ms)
+    }
+
+    /// S8: what a policy chose is among the candidates; the number is to release it by.
+    pub(crate) fn reserve_chosen(&mut self, chosen: Found) -> Option<u64> {
+        Some(self.hold(chosen, None)?.0)
+    }
+
+    fn hold(&mut self, (hive_id, record): Found, lease_ms: Option<i64>) -> Option<(u64, Found)> {
         self.turns += 1;
         self.last_hold += 1;
         let hive = self.hives.get_mut(hive_id.as_str())?;
@@ -482,7 +490,7 @@ impl Oracle {
         self.holds.values().filter(counts).count() as u32
     }
 
-    fn count_pick(&mut self, found: bool) {
+    pub(crate) fn count_pick(&mut self, found: bool) {
         *if found { &mut self.told.picks } else { &mut self.told.misses } += 1;
     }
 }
@@ -515,24 +523,31 @@ impl Oracle {
         (1_000.0 * (gpu_percent + share)).floor() as u64
     }
 
-    /// S2, S4.
-    fn pick(&self, model: &str) -> Option<Found> {
+    /// S2: the eligible workers that have the model, else the idle ones.
+    fn among(&self, model: &str) -> Vec<(&Hive, &Worker)> {
         let eligible = || self.workers().filter(|(hive, worker)| self.is_eligible(hive, worker));
+        let of_model: Vec<_> =
+            eligible().filter(|(_, worker)| worker.record.model_id.as_deref() == Some(model)).collect();
+        if !of_model.is_empty() {
+            return of_model;
+        }
+        eligible().filter(|(_, worker)| worker.record.state == WorkerLifecycle::Idle).collect()
+    }
+
+    /// Those a policy chooses from.
+    pub(crate) fn candidates(&self, model: &str) -> Vec<Found> {
+        self.among(model).into_iter().map(|(_, worker)| found(worker)).collect()
+    }
+
+    /// S2, S4.
+    pub(crate) fn pick(&self, model: &str) -> Option<Found> {
         let least = |(_, worker): &(&Hive, &Worker)| {
             let record = &worker.record;
             let degraded = record.health_status != WorkerHealth::Healthy;
             let busy = record.state == WorkerLifecycle::Busy;
             (degraded, self.load(worker), busy, worker.turn, worker.registration)
         };
-        eligible()
-            .filter(|(_, worker)| worker.record.model_id.as_deref() == Some(model))
-            .min_by_key(least)
-            .or_else(|| {
-                eligible()
-                    .filter(|(_, worker)| worker.record.state == WorkerLifecycle::Idle)
-                    .min_by_key(least)
-            })
-            .map(|(_, worker)| found(worker))
+        self.among(model).into_iter().min_by_key(least).map(|(_, worker)| found(worker))
     }
 
     /// S9: each worker under the first reason that applies.
