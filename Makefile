@@ -17,7 +17,7 @@ PEERS := --manifest-path benches/peers/Cargo.toml
 REPORT := --manifest-path benches/report/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust loom verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust loom loom-mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record valgrind lint lint-benches fmt doc deny deny-advisories clean
 
 help: ## This list
@@ -34,6 +34,9 @@ test-rust:
 
 loom: ## Interleavings explored on the code that ships (LOOM_BOUND=2)
 	$(LOOM) $(CARGO) test --profile loom --test loom
+
+loom-mutants: ## Planted bugs, on a copy: loom must catch each (tests/mutants)
+	tests/mutants/run
 
 verify: ## The deep sizes: more interleavings, more cases, longer threads, optimised
 	$(MAKE) loom LOOM_BOUND=100
