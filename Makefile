@@ -3,6 +3,7 @@
 CARGO ?= cargo
 TOOLS := $(CURDIR)/.tools
 CARGO_DENY := 0.20.2
+CARGO_FUZZ := 0.13.2
 # As in benches/count/Cargo.toml.
 GUNGRAUN := 0.18.1
 # Preemptions that loom explores: 2 in `make test`; `make verify` sets no bound that these scenarios reach.
@@ -15,10 +16,20 @@ COUNT := GUNGRAUN_RUNNER=$(TOOLS)/bin/gungraun-runner $(CARGO) run --profile ben
 FIGURES := $(abspath $(or $(CARGO_TARGET_DIR),target))/bench
 PEERS := --manifest-path benches/peers/Cargo.toml
 REPORT := --manifest-path benches/report/Cargo.toml
+FUZZ_TARGETS := ingest_json operations round_trip
+# Sanitizers are not stable; RUSTC_BOOTSTRAP lets the stable compiler use them.
+FUZZ := RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CURDIR)/target/fuzz $(TOOLS)/bin/cargo-fuzz run
+# Bytes need to be told words; the other targets read their input as numbers.
+FUZZ_DICT_ingest_json := -dict=$(CURDIR)/fuzz/json.dict
+# With a target named, build scripts and macros go without the sanitizer.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+# Not those that measure memory, which the sanitizer changes, nor the examples as programs, nor loom, empty here.
+ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-rust loom loom-mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
-	bench-count bench-count-record valgrind lint lint-benches fmt doc deny deny-advisories clean
+	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
+	fuzz fuzz-replay lint-fuzz asan tsan clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -43,12 +54,25 @@ verify: ## The deep sizes: more interleavings, more cases, longer threads, optim
 	PROPTEST_CASES=10000 $(CARGO) test --release --test properties
 	HIVE_THREADS_SECONDS=60 $(CARGO) test --release --test threads -- --nocapture
 	HIVE_SILENT_WORKERS=800000 $(CARGO) test --release --test mass_silence -- --nocapture
+	HIVE_HOSTILE_IDS=10000000 $(CARGO) test --release --test hostile -- --nocapture
+	HIVE_CHURN_BEATS=1000000 $(CARGO) test --release --test churn -- --nocapture
+	HIVE_STOP_SECONDS=60 $(CARGO) test --release --test time -- --nocapture
+	$(MAKE) soak SECONDS=60
 
 verify-ci: ## The bounded part of `verify` that CI runs
 	$(MAKE) loom LOOM_BOUND=4
 	PROPTEST_CASES=2000 $(CARGO) test --release --test properties
 	HIVE_THREADS_SECONDS=10 $(CARGO) test --release --test threads -- --nocapture
 	HIVE_SILENT_WORKERS=800000 $(CARGO) test --release --test mass_silence -- --nocapture
+	HIVE_HOSTILE_IDS=100000 $(CARGO) test --release --test hostile -- --nocapture
+	HIVE_CHURN_BEATS=100000 $(CARGO) test --release --test churn -- --nocapture
+	HIVE_STOP_SECONDS=5 $(CARGO) test --release --test time -- --nocapture
+	$(MAKE) soak SECONDS=10
+
+# The thirds of a run are compared from 30 s on.
+soak: SECONDS = 60
+soak: ## A mixed load for a while: memory of its last third against the third before (SECONDS=60)
+	HIVE_SOAK_SECONDS=$(SECONDS) $(CARGO) test --release --test soak -- --nocapture
 
 bench: ## All that is timed, ours and the peers', and the report of it: docs/bench.md, docs/pick.svg
 	@MAKE="$(MAKE)" benches/run
@@ -111,6 +135,33 @@ deny: $(TOOLS)/bin/cargo-deny ## Licences, duplicates and sources of the depende
 deny-advisories: $(TOOLS)/bin/cargo-deny ## Known vulnerabilities; needs the network
 	$(TOOLS)/bin/cargo-deny check advisories
 
+$(TOOLS)/bin/cargo-fuzz:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-fuzz --version $(CARGO_FUZZ)
+
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Each fuzz target for a while, from the committed corpus; finds go to target/ (SECONDS=20)
+	@$(foreach target,$(FUZZ_TARGETS), mkdir -p target/fuzz/corpus/$(target) && \
+		$(FUZZ) $(target) target/fuzz/corpus/$(target) fuzz/corpus/$(target) -- -max_total_time=$(SECONDS) \
+			-max_len=4096 -timeout=10 -verbosity=0 -print_final_stats=1 $(FUZZ_DICT_$(target)) &&) true
+
+fuzz-replay: $(TOOLS)/bin/cargo-fuzz ## Each fuzz target over the committed corpus only
+	@$(foreach target,$(FUZZ_TARGETS), \
+		$(FUZZ) $(target) fuzz/corpus/$(target) -- -runs=0 -timeout=10 -verbosity=0 -print_final_stats=1 &&) true
+
+lint-fuzz: ## Formatting and clippy for the fuzz targets
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	CARGO_TARGET_DIR=target/fuzz $(CARGO) clippy --locked --bins --manifest-path fuzz/Cargo.toml -- -D warnings
+
+# Its clock holds the registry that holds the clock, so that test leaks one registry by itself.
+asan: ## Unit and integration tests under AddressSanitizer with leak checks
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=1 CARGO_TARGET_DIR=target/asan \
+		$(CARGO) test --target $(HOST) --lib $(ASAN_TESTS:%=--test %) -- \
+		--skip c5_a_clock_that_calls_the_registry_does_not_deadlock
+
+tsan: ## Threads and handles under ThreadSanitizer, as far as it goes with the standard library as it comes
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+		TSAN_OPTIONS="suppressions=$(CURDIR)/fuzz/tsan.supp history_size=7" CARGO_TARGET_DIR=target/tsan \
+		$(CARGO) test --target $(HOST) --test threads --test model
+
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
-	rm -rf $(TOOLS) .venv benches/*/target
+	rm -rf $(TOOLS) .venv benches/*/target fuzz/target fuzz/artifacts
