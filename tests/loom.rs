@@ -49,6 +49,15 @@ fn named(ids: &[&str]) -> Vec<WorkerState> {
     ids.iter().map(|id| WorkerState { worker_id: (*id).into(), ..worker("Busy", None) }).collect()
 }
 
+/// The other thread, with a handle of its own.
+fn beside<T: 'static>(
+    registry: &HiveRegistry,
+    work: impl FnOnce(HiveRegistry) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let registry = registry.clone();
+    thread::spawn(move || work(registry))
+}
+
 fn beat(registry: &HiveRegistry, hive: &str, workers: Vec<WorkerState>) {
     beat_at(registry, hive, NOW, workers);
 }
@@ -66,10 +75,7 @@ fn ranking_pruned_while_a_worker_joins_it() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", vec![worker("Busy", None)]);
-        let pruner = {
-            let registry = registry.clone();
-            thread::spawn(move || beat(&registry, "a", Vec::new()))
-        };
+        let pruner = beside(&registry, move |registry| beat(&registry, "a", Vec::new()));
         beat(&registry, "b", vec![worker("Busy", None)]);
         // The call has returned, so the worker is found whatever the other thread does.
         let found = registry.find_best_worker_for_model(MODEL).expect("b has the model loaded");
@@ -87,10 +93,7 @@ fn two_reserves_on_the_last_free_place() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", vec![worker("Busy", Some(1))]);
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || registry.reserve_worker_for_model(MODEL))
-        };
+        let other = beside(&registry, move |registry| registry.reserve_worker_for_model(MODEL));
         let mine = registry.reserve_worker_for_model(MODEL);
         let other = other.join().expect("no panic");
         assert!(mine.is_some() != other.is_some());
@@ -106,10 +109,7 @@ fn a_reserve_and_a_policy_on_the_last_free_place() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", vec![worker("Busy", Some(1))]);
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || registry.reserve_with(MODEL, &First))
-        };
+        let other = beside(&registry, move |registry| registry.reserve_with(MODEL, &First));
         let mine = registry.reserve_worker_for_model(MODEL);
         let other = other.join().expect("no panic");
         assert!(mine.is_some() != other.is_some());
@@ -126,10 +126,7 @@ fn a_pick_after_a_reservation_against_a_pick_that_corrects() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", named(&["v", "w"]));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || drop(registry.find_best_worker_for_model(MODEL)))
-        };
+        let other = beside(&registry, move |registry| drop(registry.find_best_worker_for_model(MODEL)));
         let reserved = registry.reserve_with(MODEL, &First).expect("both are eligible");
         let (_, found) = registry.find_best_worker_for_model(MODEL).expect("both are eligible");
         assert_ne!(found.worker_id, reserved.worker().worker_id);
@@ -160,10 +157,7 @@ fn a_seat_given_again_while_a_lookup_holds_the_old_slot() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", named(&["w"]));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || beat(&registry, "a", named(&["x"])))
-        };
+        let other = beside(&registry, move |registry| beat(&registry, "a", named(&["x"])));
         let found = registry.get_worker("w").map(|(_, worker)| worker.worker_id.clone());
         assert!(found.is_none_or(|id| id == "w"));
         let picked = registry.find_best_worker_for_model(MODEL).map(|(_, worker)| worker.worker_id.clone());
@@ -179,10 +173,7 @@ fn a_seat_given_again_while_a_lookup_holds_the_old_slot() {
 fn two_workers_join_one_new_model() {
     loom::model(|| {
         let registry = registry();
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || beat(&registry, "a", named(&["v"])))
-        };
+        let other = beside(&registry, move |registry| beat(&registry, "a", named(&["v"])));
         beat(&registry, "b", named(&["w"]));
         assert!(registry.find_best_worker_for_model(MODEL).is_some());
         other.join().expect("no panic");
@@ -197,10 +188,7 @@ fn a_heartbeat_that_holds_a_cell_while_it_is_removed() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", named(&["w"]));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || registry.remove_hive("a"))
-        };
+        let other = beside(&registry, move |registry| registry.remove_hive("a"));
         // After the removal, by its timestamp (L5).
         beat_at(&registry, "a", LATER, named(&["w", "x"]));
         assert!(other.join().expect("no panic"));
@@ -220,10 +208,7 @@ fn a_late_heartbeat_against_a_removal() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", named(&["w"]));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || beat(&registry, "a", named(&["w"])))
-        };
+        let other = beside(&registry, move |registry| beat(&registry, "a", named(&["w"])));
         assert!(registry.remove_hive("a"));
         // C2, whatever the heartbeat does.
         assert!(registry.find_best_worker_for_model(MODEL).is_none());
@@ -239,10 +224,7 @@ fn a_removal_against_a_pick() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", named(&["w"]));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || drop(registry.find_best_worker_for_model(MODEL)))
-        };
+        let other = beside(&registry, move |registry| drop(registry.find_best_worker_for_model(MODEL)));
         assert!(registry.remove_hive("a"));
         assert!(registry.find_best_worker_for_model(MODEL).is_none());
         other.join().expect("no panic");
@@ -257,10 +239,7 @@ fn parking_against_a_heartbeat() {
         let (registry, clock) = clocked();
         beat(&registry, "a", named(&["w"]));
         clock.advance(Duration::from_secs(30));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || drop(registry.find_best_worker_for_model(MODEL)))
-        };
+        let other = beside(&registry, move |registry| drop(registry.find_best_worker_for_model(MODEL)));
         beat_at(&registry, "a", HALF_A_MINUTE_LATER, named(&["w"]));
         assert!(registry.find_best_worker_for_model(MODEL).is_some());
         other.join().expect("no panic");
@@ -275,10 +254,7 @@ fn a_winner_that_goes_while_a_reader_holds_it() {
         let registry = registry();
         beat(&registry, "a", named(&["w"]));
         beat(&registry, "b", named(&["x"]));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || beat(&registry, "a", Vec::new()))
-        };
+        let other = beside(&registry, move |registry| beat(&registry, "a", Vec::new()));
         assert!(registry.find_best_worker_for_model(MODEL).is_some());
         other.join().expect("no panic");
         let (_, found) = registry.find_best_worker_for_model(MODEL).expect("it was there throughout");
@@ -292,10 +268,7 @@ fn a_reserve_of_the_model_and_one_of_the_idle() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", vec![worker("Idle", Some(1))]);
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || registry.reserve_worker_for_model("another"))
-        };
+        let other = beside(&registry, move |registry| registry.reserve_worker_for_model("another"));
         let mine = registry.reserve_worker_for_model(MODEL);
         let other = other.join().expect("no panic");
         assert!(mine.is_some() != other.is_some());
@@ -369,13 +342,10 @@ fn a_lease_that_runs_out_against_its_renewal() {
         let (registry, clock) = clocked();
         beat(&registry, "a", vec![worker("Busy", Some(1))]);
         let lease = registry.reserve_detached(MODEL, Duration::from_secs(1)).expect("there is a place");
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || {
-                clock.advance(Duration::from_secs(1));
-                registry.find_best_worker_for_model(MODEL).is_some()
-            })
-        };
+        let other = beside(&registry, move |registry| {
+            clock.advance(Duration::from_secs(1));
+            registry.find_best_worker_for_model(MODEL).is_some()
+        });
         let renewed = registry.renew_lease(lease.id, Duration::from_secs(60));
         let found = other.join().expect("no panic");
         assert!(!(renewed && found), "the place was held throughout");
@@ -393,10 +363,7 @@ fn an_eviction_against_a_heartbeat() {
         let (registry, clock) = clocked();
         beat(&registry, "a", named(&["w"]));
         clock.advance(Duration::from_secs(30));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || registry.evict_stale(Duration::from_secs(30)))
-        };
+        let other = beside(&registry, move |registry| registry.evict_stale(Duration::from_secs(30)));
         beat_at(&registry, "a", HALF_A_MINUTE_LATER, named(&["w"]));
         assert!(registry.find_best_worker_for_model(MODEL).is_some());
         let _ = other.join().expect("no panic");
@@ -410,10 +377,7 @@ fn an_eviction_against_a_heartbeat() {
 fn two_heartbeats_of_one_hive() {
     loom::model(|| {
         let registry = registry();
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || beat_at(&registry, "a", LATER, named(&["x"])))
-        };
+        let other = beside(&registry, move |registry| beat_at(&registry, "a", LATER, named(&["x"])));
         beat(&registry, "a", named(&["w"]));
         other.join().expect("no panic");
         let state = registry.get_hive_state("a").expect("it has beaten");
@@ -429,10 +393,7 @@ fn a_worker_id_that_moves_between_hives() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", named(&["w"]));
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || beat(&registry, "a", Vec::new()))
-        };
+        let other = beside(&registry, move |registry| beat(&registry, "a", Vec::new()));
         beat(&registry, "b", named(&["w"]));
         assert!(registry.get_worker("w").is_some());
         other.join().expect("no panic");
@@ -446,10 +407,7 @@ fn an_overflowing_feed_against_its_reader() {
     loom::model(|| {
         let registry = registry();
         let feed = registry.subscribe(1);
-        let other = {
-            let registry = registry.clone();
-            thread::spawn(move || beat(&registry, "a", named(&["w"])))
-        };
+        let other = beside(&registry, move |registry| beat(&registry, "a", named(&["w"])));
         let mut told = 0;
         let mut read = || match feed.try_next() {
             Ok(event) => {
