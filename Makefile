@@ -151,11 +151,9 @@ lint-fuzz: ## Formatting and clippy for the fuzz targets
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	CARGO_TARGET_DIR=target/fuzz $(CARGO) clippy --locked --bins --manifest-path fuzz/Cargo.toml -- -D warnings
 
-# Its clock holds the registry that holds the clock, so that test leaks one registry by itself.
 asan: ## Unit and integration tests under AddressSanitizer with leak checks
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=1 CARGO_TARGET_DIR=target/asan \
-		$(CARGO) test --target $(HOST) --lib $(ASAN_TESTS:%=--test %) -- \
-		--skip c5_a_clock_that_calls_the_registry_does_not_deadlock
+		$(CARGO) test --target $(HOST) --lib $(ASAN_TESTS:%=--test %)
 
 tsan: ## Threads and handles under ThreadSanitizer, as far as it goes with the standard library as it comes
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \

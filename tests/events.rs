@@ -103,7 +103,7 @@ fn e1_offline_is_told_once_for_each_silence() {
 
 #[test]
 fn e1_sequence_numbers_are_dense_and_versions_are_the_hives() {
-    let (registry, _) = registry();
+    let (registry, clock) = registry();
     let (one, other) = (registry.subscribe(1_000), registry.subscribe(1_000));
     for step in 0..20 {
         let hive = format!("h{}", step % 3);
@@ -113,6 +113,14 @@ fn e1_sequence_numbers_are_dense_and_versions_are_the_hives() {
         assert!(
             !found.is_empty() && found.iter().all(|event| event.version == version && event.hive_id == *hive)
         );
+    }
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(registry.evict_stale(Duration::from_secs(60)).hives, 0);
+    let found = events(&one);
+    assert_eq!(found.len(), 3, "all are silent");
+    for event in found {
+        let state = registry.get_hive_state(&event.hive_id).expect("it is registered");
+        assert_eq!((words(&event), event.version), (format!("HiveOffline {}", event.hive_id), state.version));
     }
     let last = registry.get_hive_state("h1").expect("it is registered").version;
     registry.remove_hive("h1");

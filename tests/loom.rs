@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use hive_registry::{
-    Candidates, FeedError, HiveHeartbeatPayload, HiveRegistry, ManualClock, Policy, Reservation, WorkerState,
+    Candidates, EventKind, FeedError, HiveHeartbeatPayload, HiveRegistry, ManualClock, Policy, Reservation,
+    WorkerState,
 };
 use loom::thread;
 
@@ -427,6 +428,22 @@ fn an_overflowing_feed_against_its_reader() {
         while read() {}
         // The hive and its worker.
         assert_eq!(told, 2);
+    });
+}
+
+/// E1: a sweep that finds a hive silent does not tell so after the hive was removed.
+#[test]
+fn a_silent_hive_told_against_its_removal() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        beat(&registry, "a", named(&["w"]));
+        let feed = registry.subscribe(8);
+        clock.advance(Duration::from_secs(30));
+        let other = beside(&registry, move |registry| registry.evict_stale(Duration::from_secs(3_600)));
+        assert!(registry.remove_hive("a"));
+        let _ = other.join().expect("no panic");
+        let told: Vec<_> = std::iter::from_fn(|| feed.try_next().ok()).map(|event| event.kind).collect();
+        assert!(matches!(told.last(), Some(EventKind::HiveRemoved)), "{told:?}");
     });
 }
 

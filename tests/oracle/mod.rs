@@ -6,6 +6,8 @@
 #![cfg(not(loom))]
 
 mod compare;
+pub(crate) mod sent;
+pub(crate) mod twins;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
