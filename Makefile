@@ -4,6 +4,7 @@ CARGO ?= cargo
 TOOLS := $(CURDIR)/.tools
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
+CARGO_MUTANTS := 27.1.0
 # As in benches/count/Cargo.toml.
 GUNGRAUN := 0.18.1
 # Preemptions that loom explores: 2 in `make test`; `make verify` sets no bound that these scenarios reach.
@@ -27,7 +28,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust loom loom-mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust loom loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -58,6 +59,11 @@ verify: ## The deep sizes: more interleavings, more cases, longer threads, optim
 	HIVE_CHURN_BEATS=1000000 $(CARGO) test --release --test churn -- --nocapture
 	HIVE_STOP_SECONDS=60 $(CARGO) test --release --test time -- --nocapture
 	$(MAKE) soak SECONDS=60
+	$(MAKE) loom-mutants
+	$(MAKE) asan
+	$(MAKE) tsan
+	$(MAKE) fuzz-replay
+	$(MAKE) fuzz SECONDS=60
 
 verify-ci: ## The bounded part of `verify` that CI runs
 	$(MAKE) loom LOOM_BOUND=4
@@ -68,6 +74,16 @@ verify-ci: ## The bounded part of `verify` that CI runs
 	HIVE_CHURN_BEATS=100000 $(CARGO) test --release --test churn -- --nocapture
 	HIVE_STOP_SECONDS=5 $(CARGO) test --release --test time -- --nocapture
 	$(MAKE) soak SECONDS=10
+	$(MAKE) fuzz-replay
+	$(MAKE) fuzz SECONDS=20
+
+# What it breaks, and which tests must notice: .cargo/mutants.toml.
+SHARD ?= 0/1
+mutants: $(TOOLS)/bin/cargo-mutants ## One expression broken at a time; which are noticed (SHARD=0/4 for a part; docs/mutants.md)
+	$(TOOLS)/bin/cargo-mutants mutants --output target --no-shuffle --shard $(SHARD)
+
+$(TOOLS)/bin/cargo-mutants:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-mutants --version $(CARGO_MUTANTS)
 
 # The thirds of a run are compared from 30 s on.
 soak: SECONDS = 60
