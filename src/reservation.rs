@@ -45,6 +45,12 @@ impl Reservation {
         &self.hold.worker
     }
 
+    /// The same record, to keep beyond the reservation. O(1).
+    #[must_use]
+    pub fn shared_worker(&self) -> &Arc<WorkerInfo> {
+        &self.hold.worker
+    }
+
     /// Gives the place back, as dropping does. O(log n) in the workers of the model.
     pub fn release(self) {}
 }

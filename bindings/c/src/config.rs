@@ -1,0 +1,145 @@
+//! Settings, in a struct that can grow.
+
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use hive_registry::{HiveRegistry, HiveRegistryBuilder, Limits, LivenessClock, StaleMode};
+
+use crate::clock::ManualClock;
+use crate::status::{Failure, Status};
+use crate::text::{OptF32, OptU64};
+
+/// Which time counts as a hive's last heartbeat.
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the names in C")]
+pub enum Liveness {
+    /// The heartbeat's own timestamp, never later than its arrival.
+    HIVE_LIVENESS_REPORTED = 0,
+    /// The moment of arrival on a monotonic clock.
+    HIVE_LIVENESS_ARRIVAL = 1,
+}
+
+/// Whether picks look at the age of a hive.
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the names in C")]
+pub enum Stale {
+    /// Workers of a hive not heard within the liveness window are never picked.
+    HIVE_STALE_EXCLUDE = 0,
+    /// A worker is picked until its hive is evicted or removed.
+    HIVE_STALE_IGNORE = 1,
+}
+
+/// Settings of a registry. Set `size` to `sizeof(hive_config_t)` and the rest to zero: that is the default of every
+/// setting. Later versions add fields at the end only; a library takes a struct of any version.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Config {
+    /// `sizeof(hive_config_t)` as the program was compiled.
+    pub size: usize,
+    /// Shards of each map: a power of two from 2 to 65,536; 128.
+    pub shards: OptU64,
+    /// How long after its last heartbeat a hive counts as live, milliseconds: at least 1; 30,000.
+    pub liveness_window_ms: OptU64,
+    /// A `hive_liveness_t`.
+    pub liveness_clock: u32,
+    /// A `hive_stale_t`.
+    pub stale_mode: u32,
+    /// Hives known at once: at least 1, as all limits; 1,000,000.
+    pub max_hives: OptU64,
+    /// Workers of all hives at once; 16,000,000.
+    pub max_workers: OptU64,
+    /// Workers in one heartbeat; 1,024.
+    pub max_workers_per_hive: OptU64,
+    /// Models loaded somewhere at once; 100,000.
+    pub max_models: OptU64,
+    /// Bytes of one JSON body; 1,048,576.
+    pub max_heartbeat_bytes: OptU64,
+    /// Gigabytes (10^9 bytes) of VRAM that a worker counts for when it does not say; 4.
+    pub assumed_vram_gb: OptF32,
+    /// Gigabytes of RAM that a worker counts for when it does not say; 2.
+    pub assumed_ram_gb: OptF32,
+    /// Fixes the hasher and every random choice.
+    pub seed: OptU64,
+    /// The source of time; NULL for the system's. The registry keeps its time, not the handle.
+    pub clock: *const ManualClock,
+}
+
+impl Config {
+    /// What the caller's struct says, be it shorter or longer than ours.
+    ///
+    /// # Safety
+    ///
+    /// `config` is NULL or points to as many readable bytes as its first field says.
+    pub(crate) unsafe fn read(config: *const Self) -> Result<Self, Failure> {
+        // All zero is the default of everything: there is no field of which zero is not a value.
+        let mut read = MaybeUninit::<Self>::zeroed();
+        if !config.is_null() {
+            let size = unsafe { config.cast::<usize>().read() };
+            let ours = size_of::<Self>();
+            if !(size_of::<usize>()..=1 << 16).contains(&size) {
+                let message = format!("config.size: {size} refused: sizeof(hive_config_t), here {ours}");
+                return Err(Failure::new(Status::HIVE_INVALID_CONFIG, message));
+            }
+            let bytes = unsafe { std::slice::from_raw_parts(config.cast::<u8>(), size) };
+            if bytes.iter().skip(ours).any(|byte| *byte != 0) {
+                let message = format!("config: a setting past byte {ours} refused: this version knows none");
+                return Err(Failure::new(Status::HIVE_INVALID_CONFIG, message));
+            }
+            let known = bytes.len().min(ours);
+            unsafe { read.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), known) };
+        }
+        Ok(unsafe { read.assume_init() })
+    }
+
+    /// # Safety
+    ///
+    /// `clock` is NULL or a live clock.
+    pub(crate) unsafe fn build(self) -> Result<HiveRegistry, Failure> {
+        let mut builder: HiveRegistryBuilder = HiveRegistry::builder()
+            .liveness_clock(match self.liveness_clock {
+                0 => LivenessClock::Reported,
+                1 => LivenessClock::Arrival,
+                other => return Err(unknown("liveness_clock", other, "hive_liveness_t")),
+            })
+            .stale_mode(match self.stale_mode {
+                0 => StaleMode::Exclude,
+                1 => StaleMode::Ignore,
+                other => return Err(unknown("stale_mode", other, "hive_stale_t")),
+            });
+        if let Some(shards) = self.shards.into() {
+            builder = builder.shards(whole(shards));
+        }
+        if let Some(ms) = self.liveness_window_ms.into() {
+            builder = builder.liveness_window(Duration::from_millis(ms));
+        }
+        let default = Limits::default();
+        let limit = |given: OptU64, default| Option::from(given).map_or(default, whole);
+        builder = builder.limits(Limits {
+            hives: limit(self.max_hives, default.hives),
+            workers: limit(self.max_workers, default.workers),
+            workers_per_hive: limit(self.max_workers_per_hive, default.workers_per_hive),
+            models: limit(self.max_models, default.models),
+            heartbeat_bytes: limit(self.max_heartbeat_bytes, default.heartbeat_bytes),
+        });
+        let gb = |given: OptF32, default| Option::from(given).unwrap_or(default);
+        builder = builder.assumed_worker_memory(
+            gb(self.assumed_vram_gb, hive_registry::DEFAULT_WORKER_VRAM_GB),
+            gb(self.assumed_ram_gb, hive_registry::DEFAULT_WORKER_RAM_GB),
+        );
+        if let Some(seed) = self.seed.into() {
+            builder = builder.seed(seed);
+        }
+        if let Some(clock) = unsafe { self.clock.as_ref() } {
+            builder = builder.clock(clock.share());
+        }
+        Ok(builder.build()?)
+    }
+}
+
+fn whole(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn unknown(field: &str, value: u32, of: &str) -> Failure {
+    Failure::new(Status::HIVE_INVALID_CONFIG, format!("{field}: {value} refused: a {of}"))
+}

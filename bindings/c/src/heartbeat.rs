@@ -1,0 +1,468 @@
+//! What hives send: JSON bytes or plain structs of either form.
+
+use std::ffi::c_char;
+use std::mem::MaybeUninit;
+
+use hive_registry::{
+    Capability, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo,
+    OperationalStatus, ProcessStats, WorkerState,
+};
+
+use crate::registry::Registry;
+use crate::status::{Failure, Outcome, Status, guard};
+use crate::text::{OptF32, OptF64, OptU32, OptU64, Out, Str, items, some, text};
+use crate::worker::Process;
+
+/// What became of a heartbeat.
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the names in C")]
+pub enum Applied {
+    /// Something that this version knows no number for.
+    HIVE_APPLIED_OTHER = 0,
+    /// The hive was not known before.
+    HIVE_APPLIED_REGISTERED = 1,
+    /// The hive was known.
+    HIVE_APPLIED_UPDATED = 2,
+    /// It was older than what is known; nothing was applied.
+    HIVE_APPLIED_SUPERSEDED = 3,
+    /// The hive was removed after it was made; nothing was applied.
+    HIVE_APPLIED_REMOVED = 4,
+}
+
+/// One worker in a `hive_heartbeat_t`. All zero but `worker_id`, `state` and `health_status` is a worker that says
+/// nothing of the rest. A text whose `ptr` is NULL is not there; `worker_id` may not be missing.
+#[repr(C)]
+pub struct WorkerReport {
+    /// Its name on this hive.
+    pub worker_id: Str,
+    /// "Idle", "Busy", "Loading", "Draining" or other; "Idle" if missing.
+    pub state: Str,
+    /// When the hive last heard from it, RFC 3339; if missing, the heartbeat's own time.
+    pub last_heartbeat: Str,
+    /// "healthy", "degraded", "unhealthy" or other; "healthy" if missing.
+    pub health_status: Str,
+    /// Where it takes requests.
+    pub url: Str,
+    /// The model it has loaded.
+    pub model_id: Str,
+    /// "cuda", "cpu", "metal" or other.
+    pub backend: Str,
+    /// The index of its GPU on the hive.
+    pub device_id: OptU32,
+    /// VRAM in use, bytes.
+    pub vram_bytes: OptU64,
+    /// VRAM of its device, bytes.
+    pub vram_total_bytes: OptU64,
+    /// RAM in use, bytes.
+    pub ram_bytes: OptU64,
+    /// CPU in use, percent of one core; may pass 100.
+    pub cpu_percent: OptF32,
+    /// GPU in use, percent.
+    pub gpu_percent: OptF32,
+    /// Requests it takes at once, at least 1.
+    pub max_concurrency: OptU32,
+}
+
+/// A heartbeat: the full state of one hive's workers; one it does not name is gone.
+#[repr(C)]
+pub struct Heartbeat {
+    /// The hive's name.
+    pub hive_id: Str,
+    /// When the heartbeat was made, RFC 3339: "2025-10-21T10:00:00Z".
+    pub timestamp: Str,
+    /// Its workers.
+    pub workers: *const WorkerReport,
+    /// How many.
+    pub workers_len: usize,
+    /// Which boot of the hive this is; with `seq`, orders its heartbeats whatever its clock does.
+    pub epoch: OptU64,
+    /// A counter within the boot.
+    pub seq: OptU64,
+}
+
+/// What a hive is doing.
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the names in C")]
+pub enum Operational {
+    /// Coming up: its workers may be picked, it takes no new ones.
+    HIVE_OPERATIONAL_STARTING = 0,
+    /// Up.
+    HIVE_OPERATIONAL_READY = 1,
+    /// Up, with work.
+    HIVE_OPERATIONAL_BUSY = 2,
+    /// Going down: its workers are not picked.
+    HIVE_OPERATIONAL_STOPPING = 3,
+    /// Down.
+    HIVE_OPERATIONAL_STOPPED = 4,
+}
+
+/// How a hive feels.
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the names in C")]
+pub enum Health {
+    /// Well.
+    HIVE_HEALTH_HEALTHY = 0,
+    /// Its workers rank after those of healthy hives.
+    HIVE_HEALTH_DEGRADED = 1,
+    /// Its workers are not picked.
+    HIVE_HEALTH_UNHEALTHY = 2,
+}
+
+/// What a hive says about itself in the telemetry form.
+#[repr(C)]
+pub struct Info {
+    /// Its name.
+    pub id: Str,
+    /// Its host name or address.
+    pub hostname: Str,
+    /// The port of its own service.
+    pub port: u16,
+    /// What it is doing: a `hive_operational_t`.
+    pub operational_status: u32,
+    /// How it feels: a `hive_health_t`.
+    pub health_status: u32,
+    /// Why it does not feel well; NULL for healthy.
+    pub health_reason: Str,
+    /// The version of its software.
+    pub version: Str,
+}
+
+/// A device that a hive declares.
+#[repr(C)]
+pub struct Device {
+    /// Its name on the hive, "GPU-0".
+    pub id: Str,
+    /// What it is, "NVIDIA RTX 4090".
+    pub name: Str,
+    /// "cuda", "cpu", "metal" or other.
+    pub device_type: Str,
+    /// Memory, GiB.
+    pub vram_gb: OptF64,
+    /// "8.9"; NULL if not known.
+    pub compute_capability: Str,
+}
+
+/// The telemetry form of a heartbeat: the hive describes itself and its processes.
+#[repr(C)]
+pub struct Telemetry {
+    /// The hive.
+    pub hive: Info,
+    /// When the heartbeat was made, RFC 3339.
+    pub timestamp: Str,
+    /// All its worker processes.
+    pub workers: *const Process,
+    /// How many.
+    pub workers_len: usize,
+    /// Its devices; NULL if it does not tell.
+    pub capabilities: *const Device,
+    /// How many.
+    pub capabilities_len: usize,
+    /// Which boot of the hive this is.
+    pub epoch: OptU64,
+    /// A counter within the boot.
+    pub seq: OptU64,
+}
+
+// === reading them ===
+
+/// The path of a field, as errors name it.
+#[derive(Clone, Copy)]
+struct Path<'p> {
+    list: &'p str,
+    at: usize,
+}
+
+impl Path<'_> {
+    unsafe fn maybe(self, field: &str, text: Str) -> Result<Option<String>, Failure> {
+        let named = || match self.list {
+            "" => field.into(),
+            list => format!("{list}[{}].{field}", self.at),
+        };
+        Ok(unsafe { text.read(named) }?.map(String::from))
+    }
+
+    unsafe fn owned(self, field: &str, text: Str) -> Result<String, Failure> {
+        let missing = || match self.list {
+            "" => Failure::null(field),
+            list => Failure::null(&format!("{list}[{}].{field}", self.at)),
+        };
+        unsafe { self.maybe(field, text) }?.ok_or_else(missing)
+    }
+}
+
+const TOP: Path<'static> = Path { list: "", at: 0 };
+
+/// # Safety
+///
+/// In all of these: every pointer within is NULL or as long as the length beside it says.
+unsafe fn list<'t, T, U>(
+    field: &'static str,
+    ptr: *const T,
+    len: usize,
+    read: impl Fn(&'t T, Path<'static>) -> Result<U, Failure>,
+) -> Result<Vec<U>, Failure>
+where
+    T: 't,
+{
+    let all = unsafe { items(|| field.into(), ptr, len) }?;
+    all.iter().enumerate().map(|(at, item)| read(item, Path { list: field, at })).collect()
+}
+
+impl WorkerReport {
+    unsafe fn read(&self, path: Path<'_>, now: &str) -> Result<WorkerState, Failure> {
+        let default = WorkerState::default();
+        unsafe {
+            Ok(WorkerState {
+                worker_id: path.owned("worker_id", self.worker_id)?,
+                state: path.maybe("state", self.state)?.unwrap_or(default.state),
+                last_heartbeat: path
+                    .maybe("last_heartbeat", self.last_heartbeat)?
+                    .unwrap_or_else(|| now.into()),
+                health_status: path
+                    .maybe("health_status", self.health_status)?
+                    .unwrap_or(default.health_status),
+                url: path.maybe("url", self.url)?,
+                model_id: path.maybe("model_id", self.model_id)?,
+                backend: path.maybe("backend", self.backend)?,
+                device_id: self.device_id.into(),
+                vram_bytes: self.vram_bytes.into(),
+                vram_total_bytes: self.vram_total_bytes.into(),
+                ram_bytes: self.ram_bytes.into(),
+                cpu_percent: self.cpu_percent.into(),
+                gpu_percent: self.gpu_percent.into(),
+                max_concurrency: self.max_concurrency.into(),
+            })
+        }
+    }
+}
+
+impl Heartbeat {
+    unsafe fn read(&self) -> Result<HiveHeartbeatPayload, Failure> {
+        unsafe {
+            let timestamp = TOP.owned("timestamp", self.timestamp)?;
+            Ok(HiveHeartbeatPayload {
+                hive_id: TOP.owned("hive_id", self.hive_id)?,
+                workers: list("workers", self.workers, self.workers_len, |worker: &WorkerReport, path| {
+                    worker.read(path, &timestamp)
+                })?,
+                timestamp,
+                epoch: self.epoch.into(),
+                seq: self.seq.into(),
+            })
+        }
+    }
+}
+
+impl Process {
+    unsafe fn read(&self, path: Path<'_>) -> Result<ProcessStats, Failure> {
+        unsafe {
+            Ok(ProcessStats {
+                pid: self.pid,
+                group: path.owned("group", self.group)?.into(),
+                instance: path.owned("instance", self.instance)?.into(),
+                cpu_pct: self.cpu_pct,
+                rss_mb: self.rss_mb,
+                io_r_mb_s: self.io_r_mb_s,
+                io_w_mb_s: self.io_w_mb_s,
+                uptime_s: self.uptime_s,
+                gpu_util_pct: self.gpu_util_pct,
+                vram_mb: self.vram_mb,
+                total_vram_mb: self.total_vram_mb,
+                model: path.maybe("model", self.model)?.map(Into::into),
+            })
+        }
+    }
+}
+
+impl Info {
+    pub(crate) fn of(info: &HiveInfo) -> Self {
+        let (health_status, health_reason) = match &info.health_status {
+            HiveHealth::Healthy => (Health::HIVE_HEALTH_HEALTHY, Str::NULL),
+            HiveHealth::Degraded { reason } => (Health::HIVE_HEALTH_DEGRADED, Str::of(reason)),
+            HiveHealth::Unhealthy { reason } => (Health::HIVE_HEALTH_UNHEALTHY, Str::of(reason)),
+        };
+        let operational_status = match info.operational_status {
+            OperationalStatus::Starting => Operational::HIVE_OPERATIONAL_STARTING,
+            OperationalStatus::Ready => Operational::HIVE_OPERATIONAL_READY,
+            OperationalStatus::Busy => Operational::HIVE_OPERATIONAL_BUSY,
+            OperationalStatus::Stopping => Operational::HIVE_OPERATIONAL_STOPPING,
+            OperationalStatus::Stopped => Operational::HIVE_OPERATIONAL_STOPPED,
+        };
+        Self {
+            id: Str::of(&info.id),
+            hostname: Str::of(&info.hostname),
+            port: info.port,
+            operational_status: operational_status as u32,
+            health_status: health_status as u32,
+            health_reason,
+            version: Str::of(&info.version),
+        }
+    }
+
+    unsafe fn read(&self) -> Result<HiveInfo, Failure> {
+        use OperationalStatus::{Busy, Ready, Starting, Stopped, Stopping};
+        let all = [Starting, Ready, Busy, Stopping, Stopped];
+        let unknown = |field: &str, value: u32, of: &str| {
+            let message = format!("hive.{field}: {value} refused: a {of}");
+            Failure::new(Status::HIVE_INVALID_FIELD, message)
+        };
+        let Some(operational_status) = all.get(self.operational_status as usize) else {
+            return Err(unknown("operational_status", self.operational_status, "hive_operational_t"));
+        };
+        unsafe {
+            let reason = TOP.maybe("hive.health_reason", self.health_reason)?.unwrap_or_default();
+            Ok(HiveInfo {
+                id: TOP.owned("hive.id", self.id)?,
+                hostname: TOP.owned("hive.hostname", self.hostname)?,
+                port: self.port,
+                operational_status: *operational_status,
+                health_status: match self.health_status {
+                    0 => HiveHealth::Healthy,
+                    1 => HiveHealth::Degraded { reason },
+                    2 => HiveHealth::Unhealthy { reason },
+                    other => return Err(unknown("health_status", other, "hive_health_t")),
+                },
+                version: TOP.owned("hive.version", self.version)?,
+            })
+        }
+    }
+}
+
+impl Device {
+    pub(crate) fn of(device: &Capability) -> Self {
+        Self {
+            id: Str::of(&device.id),
+            name: Str::of(&device.name),
+            device_type: Str::of(&device.device_type),
+            vram_gb: device.vram_gb.into(),
+            compute_capability: device.compute_capability.as_deref().map_or(Str::NULL, Str::of),
+        }
+    }
+
+    unsafe fn read(&self, path: Path<'_>) -> Result<Capability, Failure> {
+        unsafe {
+            Ok(Capability {
+                id: path.owned("id", self.id)?,
+                name: path.owned("name", self.name)?,
+                device_type: path.owned("device_type", self.device_type)?,
+                vram_gb: self.vram_gb.into(),
+                compute_capability: path.maybe("compute_capability", self.compute_capability)?,
+            })
+        }
+    }
+}
+
+impl Telemetry {
+    unsafe fn read(&self) -> Result<HiveHeartbeat, Failure> {
+        unsafe {
+            let devices = || {
+                list("capabilities", self.capabilities, self.capabilities_len, |device: &Device, path| {
+                    device.read(path)
+                })
+            };
+            let tells = !self.capabilities.is_null() || self.capabilities_len > 0;
+            Ok(HiveHeartbeat {
+                hive: self.hive.read()?,
+                timestamp: TOP.owned("timestamp", self.timestamp)?,
+                workers: processes(self.workers, self.workers_len)?,
+                capabilities: tells.then(devices).transpose()?,
+                epoch: self.epoch.into(),
+                seq: self.seq.into(),
+            })
+        }
+    }
+}
+
+unsafe fn processes(workers: *const Process, len: usize) -> Result<Vec<ProcessStats>, Failure> {
+    unsafe { list("workers", workers, len, |process: &Process, path| process.read(path)) }
+}
+
+// === giving them to a registry ===
+
+/// Writes what became of it, for those who want to know.
+fn applied(result: Result<HeartbeatOutcome, HeartbeatError>, out: Out<'_, u32>) -> Outcome {
+    let applied = match result? {
+        HeartbeatOutcome::Registered => Applied::HIVE_APPLIED_REGISTERED,
+        HeartbeatOutcome::Updated => Applied::HIVE_APPLIED_UPDATED,
+        HeartbeatOutcome::Superseded => Applied::HIVE_APPLIED_SUPERSEDED,
+        HeartbeatOutcome::Removed => Applied::HIVE_APPLIED_REMOVED,
+        _ => Applied::HIVE_APPLIED_OTHER,
+    };
+    if let Some(out) = out {
+        out.write(applied as u32);
+    }
+    Ok(Status::HIVE_OK)
+}
+
+/// Applies a heartbeat from JSON, of either form: "hive_id" marks the plain one, "hive" the telemetry one. Whole or
+/// not at all; once it returns, every query sees it. `out_applied` may be NULL, else becomes a `hive_applied_t`.
+/// O(bytes).
+///
+/// Errors: HIVE_MALFORMED, HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_ingest_json(
+    registry: Option<&Registry>,
+    body: *const c_char,
+    body_len: usize,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    guard(|| {
+        let registry = some("registry", registry)?;
+        if body.is_null() {
+            return Err(Failure::null("body"));
+        }
+        let body = unsafe { items(|| "body".into(), body.cast::<u8>(), body_len) }?;
+        applied(registry.0.ingest_json(body), out_applied)
+    })
+}
+
+/// Applies a heartbeat of the hive `hive_id`, which must be the one it names; otherwise as
+/// `hive_registry_ingest_json`. O(workers).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_hive_state(
+    registry: Option<&Registry>,
+    hive_id: *const c_char,
+    hive_id_len: usize,
+    heartbeat: Option<&Heartbeat>,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    guard(|| {
+        let registry = some("registry", registry)?;
+        let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
+        let payload = unsafe { some("heartbeat", heartbeat)?.read() }?;
+        applied(registry.0.update_hive_state(hive_id, payload), out_applied)
+    })
+}
+
+/// Applies a heartbeat in the telemetry form.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_hive(
+    registry: Option<&Registry>,
+    telemetry: Option<&Telemetry>,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    guard(|| {
+        let registry = some("registry", registry)?;
+        let heartbeat = unsafe { some("telemetry", telemetry)?.read() }?;
+        applied(registry.0.update_hive(heartbeat), out_applied)
+    })
+}
+
+/// Replaces a hive's workers by processes and counts it as heard now; what is known of the hive itself stays, and an
+/// unknown hive is registered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_workers(
+    registry: Option<&Registry>,
+    hive_id: *const c_char,
+    hive_id_len: usize,
+    workers: *const Process,
+    workers_len: usize,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    guard(|| {
+        let registry = some("registry", registry)?;
+        let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
+        let processes = unsafe { processes(workers, workers_len) }?;
+        applied(registry.0.update_workers(hive_id, processes), out_applied)
+    })
+}

@@ -1,0 +1,155 @@
+//! What a call says of how it went, and the one guard through which every call goes.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use hive_registry::{ConfigError, FeedError, HeartbeatError};
+
+use crate::text::Str;
+
+/// How a call went. The numbers are never given another meaning; new ones may come.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(non_camel_case_types, reason = "the names in C")]
+pub enum Status {
+    /// Done; the out-parameters are written.
+    HIVE_OK = 0,
+    /// There is no such thing: no worker to pick, no hive of that name. No error: nothing is written, and
+    /// `hive_last_error_message` keeps what it said.
+    HIVE_NONE = 1,
+    /// A handle or another pointer was NULL.
+    HIVE_NULL_ARGUMENT = 2,
+    /// Text was not UTF-8.
+    HIVE_INVALID_UTF8 = 3,
+    /// A length was past PTRDIFF_MAX.
+    HIVE_INVALID_LENGTH = 4,
+    /// A number that means nothing here.
+    HIVE_INVALID_ARGUMENT = 5,
+    /// A setting was out of bounds.
+    HIVE_INVALID_CONFIG = 6,
+    /// A heartbeat was not JSON, or a field of it missing or of the wrong type.
+    HIVE_MALFORMED = 7,
+    /// A field of a heartbeat was out of bounds.
+    HIVE_INVALID_FIELD = 8,
+    /// A limit of the registry would have been passed.
+    HIVE_OVER_LIMIT = 9,
+    /// No event came in time.
+    HIVE_TIMEOUT = 10,
+    /// The reader of events was too slow and lost some.
+    HIVE_LAGGED = 11,
+    /// The registry is gone, and every event was read.
+    HIVE_CLOSED = 12,
+    /// The system refused something.
+    HIVE_SYSTEM = 13,
+    /// A defect in this library: it panicked. The registry remains usable.
+    HIVE_PANIC = 14,
+}
+
+/// A status that is an error, and why.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: Status,
+    message: String,
+}
+
+pub(crate) type Outcome = Result<Status, Failure>;
+
+thread_local! {
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+impl Failure {
+    pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(crate) fn null(argument: &str) -> Self {
+        Self::new(Status::HIVE_NULL_ARGUMENT, format!("{argument}: NULL refused"))
+    }
+}
+
+impl From<HeartbeatError> for Failure {
+    fn from(error: HeartbeatError) -> Self {
+        let status = match &error {
+            HeartbeatError::Malformed { .. } => Status::HIVE_MALFORMED,
+            HeartbeatError::OverLimit { .. } => Status::HIVE_OVER_LIMIT,
+            _ => Status::HIVE_INVALID_FIELD,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Status::HIVE_INVALID_CONFIG, error.to_string())
+    }
+}
+
+impl From<FeedError> for Failure {
+    fn from(error: FeedError) -> Self {
+        let status = match error {
+            FeedError::Timeout => Status::HIVE_TIMEOUT,
+            FeedError::Lagged(_) => Status::HIVE_LAGGED,
+            _ => Status::HIVE_CLOSED,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// Every call that returns a status runs in here: a panic ends here, and an error leaves its words.
+pub(crate) fn guard(call: impl FnOnce() -> Outcome) -> Status {
+    let failure = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(status)) => return status,
+        Ok(Err(failure)) => failure,
+        Err(panic) => Failure::new(Status::HIVE_PANIC, format!("panic: {}", words(&*panic))),
+    };
+    // Gone only while the thread ends.
+    let _ = LAST.try_with(|last| *last.borrow_mut() = failure.message);
+    failure.status
+}
+
+/// The same for what returns nothing.
+pub(crate) fn guard_drop<T>(owned: Option<Box<T>>) {
+    guard(|| {
+        drop(owned);
+        Ok(Status::HIVE_OK)
+    });
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of an unknown kind")
+}
+
+/// Why the last call of this thread that failed did: field, value and bound. Empty if none has failed. Valid
+/// until the next call of this thread that fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_last_error_message() -> Str {
+    LAST.try_with(|last| last.try_borrow().map_or(Str::EMPTY, |last| Str::of(&last))).unwrap_or(Str::EMPTY)
+}
+
+/// The status in a word: "HIVE_OK". Valid for ever; "unknown" for a number that is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_status_name(status: u32) -> Str {
+    Str::of(NAMES.get(status as usize).copied().unwrap_or("unknown"))
+}
+
+/// By their numbers.
+const NAMES: [&str; 15] = [
+    "HIVE_OK",
+    "HIVE_NONE",
+    "HIVE_NULL_ARGUMENT",
+    "HIVE_INVALID_UTF8",
+    "HIVE_INVALID_LENGTH",
+    "HIVE_INVALID_ARGUMENT",
+    "HIVE_INVALID_CONFIG",
+    "HIVE_MALFORMED",
+    "HIVE_INVALID_FIELD",
+    "HIVE_OVER_LIMIT",
+    "HIVE_TIMEOUT",
+    "HIVE_LAGGED",
+    "HIVE_CLOSED",
+    "HIVE_SYSTEM",
+    "HIVE_PANIC",
+];

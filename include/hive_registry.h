@@ -1,0 +1,1781 @@
+/**
+ * @file
+ * A live registry of GPU machines (hives) and inference workers, for programs that schedule LLM work.
+ *
+ * Conventions, the same for every function:
+ *
+ * - Strings are UTF-8 with a length, not NUL-terminated. Going in they are read during the call only. Going out they
+ *   are views that live as long as the handle they came from.
+ * - A call that can fail returns a hive_status_t. HIVE_OK and HIVE_NONE are no errors. Out-parameters are written on
+ *   HIVE_OK only, and asked for before anything is done: a NULL one is refused with HIVE_NULL_ARGUMENT.
+ *   hive_last_error_message() tells why the last failing call of this thread failed.
+ * - A handle that comes through an out-parameter is yours, and goes back to its _free function, once; _free takes NULL.
+ *   A pointer to const is borrowed, and valid as long as what it came from.
+ * - Whatever takes a const handle may be called from any thread at once. _free may not run while another call uses the
+ *   same handle.
+ * - A handle that is NULL is refused, or answered by 0, false or empty text; a handle that was freed, and a pointer to
+ *   fewer bytes than its length says, is a defect of the program that nothing here can find.
+ * - A child of fork() may use registries made after the fork only.
+ *
+ * bindings/c/README.md has a first program.
+ */
+#ifndef HIVE_REGISTRY_H
+#define HIVE_REGISTRY_H
+
+
+/* Made by `make header` of bindings/c/src; changes here are lost. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/**
+ * Of the header. Below 1.0 a new minor version may break programs, and the library's soname changes with it.
+ */
+#define HIVE_VERSION_MAJOR 0
+
+/**
+ * Of the header.
+ */
+#define HIVE_VERSION_MINOR 1
+
+/**
+ * Of the header.
+ */
+#define HIVE_VERSION_PATCH 0
+
+/**
+ * How a call went. The numbers are never given another meaning; new ones may come.
+ */
+typedef enum hive_status_t {
+    /**
+     * Done; the out-parameters are written.
+     */
+    HIVE_OK = 0,
+    /**
+     * There is no such thing: no worker to pick, no hive of that name. No error: nothing is written, and
+     * `hive_last_error_message` keeps what it said.
+     */
+    HIVE_NONE = 1,
+    /**
+     * A handle or another pointer was NULL.
+     */
+    HIVE_NULL_ARGUMENT = 2,
+    /**
+     * Text was not UTF-8.
+     */
+    HIVE_INVALID_UTF8 = 3,
+    /**
+     * A length was past PTRDIFF_MAX.
+     */
+    HIVE_INVALID_LENGTH = 4,
+    /**
+     * A number that means nothing here.
+     */
+    HIVE_INVALID_ARGUMENT = 5,
+    /**
+     * A setting was out of bounds.
+     */
+    HIVE_INVALID_CONFIG = 6,
+    /**
+     * A heartbeat was not JSON, or a field of it missing or of the wrong type.
+     */
+    HIVE_MALFORMED = 7,
+    /**
+     * A field of a heartbeat was out of bounds.
+     */
+    HIVE_INVALID_FIELD = 8,
+    /**
+     * A limit of the registry would have been passed.
+     */
+    HIVE_OVER_LIMIT = 9,
+    /**
+     * No event came in time.
+     */
+    HIVE_TIMEOUT = 10,
+    /**
+     * The reader of events was too slow and lost some.
+     */
+    HIVE_LAGGED = 11,
+    /**
+     * The registry is gone, and every event was read.
+     */
+    HIVE_CLOSED = 12,
+    /**
+     * The system refused something.
+     */
+    HIVE_SYSTEM = 13,
+    /**
+     * A defect in this library: it panicked. The registry remains usable.
+     */
+    HIVE_PANIC = 14,
+} hive_status_t;
+
+/**
+ * What became of a heartbeat.
+ */
+typedef enum hive_applied_t {
+    /**
+     * Something that this version knows no number for.
+     */
+    HIVE_APPLIED_OTHER = 0,
+    /**
+     * The hive was not known before.
+     */
+    HIVE_APPLIED_REGISTERED = 1,
+    /**
+     * The hive was known.
+     */
+    HIVE_APPLIED_UPDATED = 2,
+    /**
+     * It was older than what is known; nothing was applied.
+     */
+    HIVE_APPLIED_SUPERSEDED = 3,
+    /**
+     * The hive was removed after it was made; nothing was applied.
+     */
+    HIVE_APPLIED_REMOVED = 4,
+} hive_applied_t;
+
+/**
+ * What happened.
+ */
+typedef enum hive_event_kind_t {
+    /**
+     * Of a kind that this version knows no number for, or NULL.
+     */
+    HIVE_EVENT_OTHER = 0,
+    /**
+     * A hive not known before; an event for each of its workers follows.
+     */
+    HIVE_EVENT_HIVE_REGISTERED = 1,
+    /**
+     * Something about the hive or a worker of it changed; comes after the worker's event.
+     */
+    HIVE_EVENT_HIVE_UPDATED = 2,
+    /**
+     * A sweep found it silent; told once per silence.
+     */
+    HIVE_EVENT_HIVE_OFFLINE = 3,
+    /**
+     * Removed or evicted, after its workers.
+     */
+    HIVE_EVENT_HIVE_REMOVED = 4,
+    /**
+     * A worker not known before on this hive.
+     */
+    HIVE_EVENT_WORKER_ADDED = 5,
+    /**
+     * As it is now.
+     */
+    HIVE_EVENT_WORKER_CHANGED = 6,
+    /**
+     * As it was last.
+     */
+    HIVE_EVENT_WORKER_REMOVED = 7,
+} hive_event_kind_t;
+
+/**
+ * How a hive feels.
+ */
+typedef enum hive_health_t {
+    /**
+     * Well.
+     */
+    HIVE_HEALTH_HEALTHY = 0,
+    /**
+     * Its workers rank after those of healthy hives.
+     */
+    HIVE_HEALTH_DEGRADED = 1,
+    /**
+     * Its workers are not picked.
+     */
+    HIVE_HEALTH_UNHEALTHY = 2,
+} hive_health_t;
+
+/**
+ * Which time counts as a hive's last heartbeat.
+ */
+typedef enum hive_liveness_t {
+    /**
+     * The heartbeat's own timestamp, never later than its arrival.
+     */
+    HIVE_LIVENESS_REPORTED = 0,
+    /**
+     * The moment of arrival on a monotonic clock.
+     */
+    HIVE_LIVENESS_ARRIVAL = 1,
+} hive_liveness_t;
+
+/**
+ * What a hive is doing.
+ */
+typedef enum hive_operational_t {
+    /**
+     * Coming up: its workers may be picked, it takes no new ones.
+     */
+    HIVE_OPERATIONAL_STARTING = 0,
+    /**
+     * Up.
+     */
+    HIVE_OPERATIONAL_READY = 1,
+    /**
+     * Up, with work.
+     */
+    HIVE_OPERATIONAL_BUSY = 2,
+    /**
+     * Going down: its workers are not picked.
+     */
+    HIVE_OPERATIONAL_STOPPING = 3,
+    /**
+     * Down.
+     */
+    HIVE_OPERATIONAL_STOPPED = 4,
+} hive_operational_t;
+
+/**
+ * The ways to choose.
+ */
+typedef enum hive_policy_kind_t {
+    /**
+     * Healthy before degraded, then the lowest load: the rule of `hive_registry_find_best_worker_for_model`. O(1).
+     */
+    HIVE_POLICY_LEAST_LOADED = 0,
+    /**
+     * The best of `choices` drawn at random. O(choices).
+     */
+    HIVE_POLICY_POWER_OF_CHOICES = 1,
+    /**
+     * Each in turn, per model. O(1).
+     */
+    HIVE_POLICY_ROUND_ROBIN = 2,
+    /**
+     * Any, with equal chances. O(1).
+     */
+    HIVE_POLICY_RANDOM = 3,
+    /**
+     * The lowest score that `score` gives. O(n) in the candidates.
+     */
+    HIVE_POLICY_SCORE = 4,
+} hive_policy_kind_t;
+
+/**
+ * Whether picks look at the age of a hive.
+ */
+typedef enum hive_stale_t {
+    /**
+     * Workers of a hive not heard within the liveness window are never picked.
+     */
+    HIVE_STALE_EXCLUDE = 0,
+    /**
+     * A worker is picked until its hive is evicted or removed.
+     */
+    HIVE_STALE_IGNORE = 1,
+} hive_stale_t;
+
+/**
+ * Something a scheduler would want to know of.
+ */
+typedef struct hive_event_t hive_event_t;
+
+/**
+ * A bounded feed of changes. A slow reader never slows a writer. May be read from several threads at once: each
+ * event goes to one of them.
+ */
+typedef struct hive_events_t hive_events_t;
+
+/**
+ * Names of hives, in order.
+ */
+typedef struct hive_id_list_t hive_id_list_t;
+
+/**
+ * A clock that stands still until it is told to move: for tests, replays and simulations. May be used from any
+ * thread at once, and freed while registries still go by it: they keep its time.
+ */
+typedef struct hive_clock_t hive_clock_t;
+
+/**
+ * A model looked up once, for those who pick from it again and again. While it exists the model is known, and counts
+ * towards `max_models`. May be used from any thread at once.
+ */
+typedef struct hive_model_t hive_model_t;
+
+/**
+ * What hives sent of their processes, ordered by hive id, then worker id.
+ */
+typedef struct hive_process_list_t hive_process_list_t;
+
+/**
+ * A live registry of hives and their workers. Every function that takes one const may be called from any thread at
+ * once.
+ */
+typedef struct hive_registry_t hive_registry_t;
+
+/**
+ * One place on one worker, given back when it is freed. It never runs out; it ends by itself if its worker goes.
+ */
+typedef struct hive_reservation_t hive_reservation_t;
+
+/**
+ * All hives at about one moment; each hive's copy is consistent in itself.
+ */
+typedef struct hive_snapshot_t hive_snapshot_t;
+
+/**
+ * One hive as one heartbeat left it: the shared record itself; immutable. Owned where it came through an
+ * out-parameter, and to be freed; borrowed where it is const.
+ */
+typedef struct hive_state_t hive_state_t;
+
+/**
+ * What a registry has done since it was built, and how regularly each hive beats.
+ */
+typedef struct hive_stats_t hive_stats_t;
+
+/**
+ * Evicts silent hives from time to time until it is freed.
+ */
+typedef struct hive_sweeper_t hive_sweeper_t;
+
+/**
+ * One worker as its hive last reported it; immutable. Owned where it came through an out-parameter, and to be
+ * freed; borrowed where it is const: valid as long as what it came from.
+ */
+typedef struct hive_worker_t hive_worker_t;
+
+/**
+ * Workers, ordered by hive id, then worker id.
+ */
+typedef struct hive_worker_list_t hive_worker_list_t;
+
+/**
+ * UTF-8, not NUL-terminated. Going out, a view that lives as long as the handle it came from.
+ */
+typedef struct hive_str_t {
+    /**
+     * Its first byte. Going in, NULL says that there is no text where that may be.
+     */
+    const char *ptr;
+    /**
+     * Its bytes.
+     */
+    size_t len;
+} hive_str_t;
+
+/**
+ * A 32-bit whole number that may be missing; all zero is missing.
+ */
+typedef struct hive_opt_u32_t {
+    /**
+     * Whether there is one.
+     */
+    bool some;
+    /**
+     * The number.
+     */
+    uint32_t value;
+} hive_opt_u32_t;
+
+/**
+ * A whole number that may be missing; all zero is missing.
+ */
+typedef struct hive_opt_u64_t {
+    /**
+     * Whether there is one.
+     */
+    bool some;
+    /**
+     * The number.
+     */
+    uint64_t value;
+} hive_opt_u64_t;
+
+/**
+ * A single-precision number that may be missing; all zero is missing.
+ */
+typedef struct hive_opt_f32_t {
+    /**
+     * Whether there is one.
+     */
+    bool some;
+    /**
+     * The number.
+     */
+    float value;
+} hive_opt_f32_t;
+
+/**
+ * One worker in a `hive_heartbeat_t`. All zero but `worker_id`, `state` and `health_status` is a worker that says
+ * nothing of the rest. A text whose `ptr` is NULL is not there; `worker_id` may not be missing.
+ */
+typedef struct hive_worker_report_t {
+    /**
+     * Its name on this hive.
+     */
+    struct hive_str_t worker_id;
+    /**
+     * "Idle", "Busy", "Loading", "Draining" or other; "Idle" if missing.
+     */
+    struct hive_str_t state;
+    /**
+     * When the hive last heard from it, RFC 3339; if missing, the heartbeat's own time.
+     */
+    struct hive_str_t last_heartbeat;
+    /**
+     * "healthy", "degraded", "unhealthy" or other; "healthy" if missing.
+     */
+    struct hive_str_t health_status;
+    /**
+     * Where it takes requests.
+     */
+    struct hive_str_t url;
+    /**
+     * The model it has loaded.
+     */
+    struct hive_str_t model_id;
+    /**
+     * "cuda", "cpu", "metal" or other.
+     */
+    struct hive_str_t backend;
+    /**
+     * The index of its GPU on the hive.
+     */
+    struct hive_opt_u32_t device_id;
+    /**
+     * VRAM in use, bytes.
+     */
+    struct hive_opt_u64_t vram_bytes;
+    /**
+     * VRAM of its device, bytes.
+     */
+    struct hive_opt_u64_t vram_total_bytes;
+    /**
+     * RAM in use, bytes.
+     */
+    struct hive_opt_u64_t ram_bytes;
+    /**
+     * CPU in use, percent of one core; may pass 100.
+     */
+    struct hive_opt_f32_t cpu_percent;
+    /**
+     * GPU in use, percent.
+     */
+    struct hive_opt_f32_t gpu_percent;
+    /**
+     * Requests it takes at once, at least 1.
+     */
+    struct hive_opt_u32_t max_concurrency;
+} hive_worker_report_t;
+
+/**
+ * A heartbeat: the full state of one hive's workers; one it does not name is gone.
+ */
+typedef struct hive_heartbeat_t {
+    /**
+     * The hive's name.
+     */
+    struct hive_str_t hive_id;
+    /**
+     * When the heartbeat was made, RFC 3339: "2025-10-21T10:00:00Z".
+     */
+    struct hive_str_t timestamp;
+    /**
+     * Its workers.
+     */
+    const struct hive_worker_report_t *workers;
+    /**
+     * How many.
+     */
+    size_t workers_len;
+    /**
+     * Which boot of the hive this is; with `seq`, orders its heartbeats whatever its clock does.
+     */
+    struct hive_opt_u64_t epoch;
+    /**
+     * A counter within the boot.
+     */
+    struct hive_opt_u64_t seq;
+} hive_heartbeat_t;
+
+/**
+ * What a hive says about itself in the telemetry form.
+ */
+typedef struct hive_info_t {
+    /**
+     * Its name.
+     */
+    struct hive_str_t id;
+    /**
+     * Its host name or address.
+     */
+    struct hive_str_t hostname;
+    /**
+     * The port of its own service.
+     */
+    uint16_t port;
+    /**
+     * What it is doing: a `hive_operational_t`.
+     */
+    uint32_t operational_status;
+    /**
+     * How it feels: a `hive_health_t`.
+     */
+    uint32_t health_status;
+    /**
+     * Why it does not feel well; NULL for healthy.
+     */
+    struct hive_str_t health_reason;
+    /**
+     * The version of its software.
+     */
+    struct hive_str_t version;
+} hive_info_t;
+
+/**
+ * What a hive sent of one process, in the telemetry form. The texts live as long as the handle they came from.
+ */
+typedef struct hive_process_t {
+    /**
+     * Process id.
+     */
+    uint32_t pid;
+    /**
+     * The group it belongs to; with `instance`, its worker id: "group-instance".
+     */
+    struct hive_str_t group;
+    /**
+     * Its instance; where it is a port, the worker's url is made of it.
+     */
+    struct hive_str_t instance;
+    /**
+     * CPU in use, percent of one core.
+     */
+    float cpu_pct;
+    /**
+     * Resident memory, units of 1,048,576 bytes.
+     */
+    uint64_t rss_mb;
+    /**
+     * Reads, MB/s.
+     */
+    float io_r_mb_s;
+    /**
+     * Writes, MB/s.
+     */
+    float io_w_mb_s;
+    /**
+     * Seconds since it started.
+     */
+    uint64_t uptime_s;
+    /**
+     * GPU in use, percent; 0 means idle.
+     */
+    float gpu_util_pct;
+    /**
+     * VRAM in use, units of 1,048,576 bytes.
+     */
+    uint64_t vram_mb;
+    /**
+     * VRAM of its device, units of 1,048,576 bytes.
+     */
+    uint64_t total_vram_mb;
+    /**
+     * The model it has loaded; `ptr` is NULL if none.
+     */
+    struct hive_str_t model;
+} hive_process_t;
+
+/**
+ * A number that may be missing; all zero is missing.
+ */
+typedef struct hive_opt_f64_t {
+    /**
+     * Whether there is one.
+     */
+    bool some;
+    /**
+     * The number.
+     */
+    double value;
+} hive_opt_f64_t;
+
+/**
+ * A device that a hive declares.
+ */
+typedef struct hive_device_t {
+    /**
+     * Its name on the hive, "GPU-0".
+     */
+    struct hive_str_t id;
+    /**
+     * What it is, "NVIDIA RTX 4090".
+     */
+    struct hive_str_t name;
+    /**
+     * "cuda", "cpu", "metal" or other.
+     */
+    struct hive_str_t device_type;
+    /**
+     * Memory, GiB.
+     */
+    struct hive_opt_f64_t vram_gb;
+    /**
+     * "8.9"; NULL if not known.
+     */
+    struct hive_str_t compute_capability;
+} hive_device_t;
+
+/**
+ * The telemetry form of a heartbeat: the hive describes itself and its processes.
+ */
+typedef struct hive_telemetry_t {
+    /**
+     * The hive.
+     */
+    struct hive_info_t hive;
+    /**
+     * When the heartbeat was made, RFC 3339.
+     */
+    struct hive_str_t timestamp;
+    /**
+     * All its worker processes.
+     */
+    const struct hive_process_t *workers;
+    /**
+     * How many.
+     */
+    size_t workers_len;
+    /**
+     * Its devices; NULL if it does not tell.
+     */
+    const struct hive_device_t *capabilities;
+    /**
+     * How many.
+     */
+    size_t capabilities_len;
+    /**
+     * Which boot of the hive this is.
+     */
+    struct hive_opt_u64_t epoch;
+    /**
+     * A counter within the boot.
+     */
+    struct hive_opt_u64_t seq;
+} hive_telemetry_t;
+
+/**
+ * Settings of a registry. Set `size` to `sizeof(hive_config_t)` and the rest to zero: that is the default of every
+ * setting. Later versions add fields at the end only; a library takes a struct of any version.
+ */
+typedef struct hive_config_t {
+    /**
+     * `sizeof(hive_config_t)` as the program was compiled.
+     */
+    size_t size;
+    /**
+     * Shards of each map: a power of two from 2 to 65,536; 128.
+     */
+    struct hive_opt_u64_t shards;
+    /**
+     * How long after its last heartbeat a hive counts as live, milliseconds: at least 1; 30,000.
+     */
+    struct hive_opt_u64_t liveness_window_ms;
+    /**
+     * A `hive_liveness_t`.
+     */
+    uint32_t liveness_clock;
+    /**
+     * A `hive_stale_t`.
+     */
+    uint32_t stale_mode;
+    /**
+     * Hives known at once: at least 1, as all limits; 1,000,000.
+     */
+    struct hive_opt_u64_t max_hives;
+    /**
+     * Workers of all hives at once; 16,000,000.
+     */
+    struct hive_opt_u64_t max_workers;
+    /**
+     * Workers in one heartbeat; 1,024.
+     */
+    struct hive_opt_u64_t max_workers_per_hive;
+    /**
+     * Models loaded somewhere at once; 100,000.
+     */
+    struct hive_opt_u64_t max_models;
+    /**
+     * Bytes of one JSON body; 1,048,576.
+     */
+    struct hive_opt_u64_t max_heartbeat_bytes;
+    /**
+     * Gigabytes (10^9 bytes) of VRAM that a worker counts for when it does not say; 4.
+     */
+    struct hive_opt_f32_t assumed_vram_gb;
+    /**
+     * Gigabytes of RAM that a worker counts for when it does not say; 2.
+     */
+    struct hive_opt_f32_t assumed_ram_gb;
+    /**
+     * Fixes the hasher and every random choice.
+     */
+    struct hive_opt_u64_t seed;
+    /**
+     * The source of time; NULL for the system's. The registry keeps its time, not the handle.
+     */
+    const struct hive_clock_t *clock;
+} hive_config_t;
+
+/**
+ * Memory of one hive; 1 GB = 10^9 bytes.
+ */
+typedef struct hive_resources_t {
+    /**
+     * VRAM in use: what its workers report, and an assumed amount for each that does not.
+     */
+    float vram_used_gb;
+    /**
+     * RAM in use, likewise.
+     */
+    float ram_used_gb;
+    /**
+     * How many workers it runs.
+     */
+    size_t worker_count;
+    /**
+     * VRAM of the GPUs it declares, else of the devices its workers report.
+     */
+    struct hive_opt_f32_t vram_total_gb;
+    /**
+     * VRAM free, summed over the devices whose total is known.
+     */
+    struct hive_opt_f32_t vram_free_gb;
+    /**
+     * RAM of the CPU it declares.
+     */
+    struct hive_opt_f32_t ram_total_gb;
+    /**
+     * Workers that report no VRAM or no RAM, and count as assumed.
+     */
+    size_t workers_estimated;
+} hive_resources_t;
+
+/**
+ * What an eviction pass did.
+ */
+typedef struct hive_eviction_t {
+    /**
+     * Hives evicted.
+     */
+    size_t hives;
+    /**
+     * Whether it held because over half of the fleet is silent.
+     */
+    bool held;
+    /**
+     * Silent hives that remain for a later pass.
+     */
+    size_t remaining;
+} hive_eviction_t;
+
+/**
+ * One worker that may be chosen; valid during the call it is given to.
+ */
+typedef struct hive_candidate_t {
+    /**
+     * Its record, borrowed; `hive_worker_clone` keeps it.
+     */
+    const struct hive_worker_t *worker;
+    /**
+     * Its load: 1,000 times GPU percent plus the percentage of its places reserved; less is better.
+     */
+    uint64_t load;
+    /**
+     * Reservations it holds.
+     */
+    uint32_t reservations;
+} hive_candidate_t;
+
+/**
+ * Scores a candidate: the lowest wins, the first of equal ones. False, or a score that is NaN, passes it over.
+ *
+ * Called without any lock held, once for each candidate each time the registry asks, on the thread that picks. It may
+ * call the registry, also to pick, and any function of this library, but free nothing that the pick under way uses. It
+ * must return: neither longjmp nor a C++ exception may leave it.
+ */
+typedef bool (*hive_score_t)(void *user, const struct hive_candidate_t *candidate, double *out_score);
+
+/**
+ * A way to choose, and what it needs. All zero is `HIVE_POLICY_LEAST_LOADED`.
+ */
+typedef struct hive_policy_t {
+    /**
+     * A `hive_policy_kind_t`.
+     */
+    uint32_t kind;
+    /**
+     * How many `HIVE_POLICY_POWER_OF_CHOICES` draws; 0 counts as 1.
+     */
+    uint32_t choices;
+    /**
+     * What `HIVE_POLICY_SCORE` calls.
+     */
+    hive_score_t score;
+    /**
+     * What `score` is given first.
+     */
+    void *user;
+} hive_policy_t;
+
+/**
+ * A reservation that ends by itself, for a holder elsewhere.
+ */
+typedef struct hive_lease_t {
+    /**
+     * By which it is renewed and released; never used again.
+     */
+    uint64_t id;
+    /**
+     * When it runs out unless it is renewed, milliseconds since 1970.
+     */
+    int64_t expires_at_ms;
+} hive_lease_t;
+
+/**
+ * Why a pick goes where it goes. Each worker with the model loaded is counted once, under the first reason that
+ * applies, in the order of the fields from `stale` on.
+ */
+typedef struct hive_explanation_t {
+    /**
+     * Workers that have it loaded.
+     */
+    size_t workers;
+    /**
+     * Of these, workers that may be picked.
+     */
+    size_t eligible;
+    /**
+     * Their hive was not heard within the liveness window.
+     */
+    size_t stale;
+    /**
+     * They or their hive are unhealthy.
+     */
+    size_t unhealthy;
+    /**
+     * They are loading.
+     */
+    size_t loading;
+    /**
+     * They are draining, or their hive is stopping or stopped.
+     */
+    size_t draining;
+    /**
+     * They are in another state that takes no requests.
+     */
+    size_t other;
+    /**
+     * They hold as many reservations as they take.
+     */
+    size_t full;
+    /**
+     * Eligible idle workers of any model or none, among which a pick falls back when `eligible` is 0.
+     */
+    size_t idle_fallbacks;
+} hive_explanation_t;
+
+/**
+ * One worker in a snapshot.
+ */
+typedef struct hive_worker_snapshot_t {
+    /**
+     * Its record, borrowed from the snapshot.
+     */
+    const struct hive_worker_t *worker;
+    /**
+     * Reservations it holds.
+     */
+    uint32_t reservations;
+    /**
+     * Its load: 1,000 times GPU percent plus the percentage of its places reserved.
+     */
+    uint64_t load;
+} hive_worker_snapshot_t;
+
+/**
+ * How regularly a hive beats. Times are 0 until it has beaten twice.
+ */
+typedef struct hive_hive_stats_t {
+    /**
+     * The hive; valid as long as the handle it came from, empty from `hive_registry_hive_stats`.
+     */
+    struct hive_str_t hive_id;
+    /**
+     * Heartbeats since it was registered, superseded ones included.
+     */
+    uint64_t heartbeats;
+    /**
+     * Mean time between arrivals, milliseconds.
+     */
+    double mean_interval_ms;
+    /**
+     * Smoothed difference between successive intervals, as RFC 3550, section 6.4.1, milliseconds.
+     */
+    double jitter_ms;
+    /**
+     * The longest time between two arrivals, milliseconds.
+     */
+    double longest_gap_ms;
+    /**
+     * Workers that appeared since it was registered, those it registered with included.
+     */
+    uint64_t workers_added;
+    /**
+     * Workers that vanished since it was registered.
+     */
+    uint64_t workers_removed;
+} hive_hive_stats_t;
+
+/**
+ * Counters. Each is exact at rest.
+ */
+typedef struct hive_totals_t {
+    /**
+     * Heartbeats of hives not known before.
+     */
+    uint64_t registered;
+    /**
+     * Heartbeats of known hives.
+     */
+    uint64_t updated;
+    /**
+     * Heartbeats too old, dropped.
+     */
+    uint64_t superseded;
+    /**
+     * Heartbeats of removed hives, dropped.
+     */
+    uint64_t removed;
+    /**
+     * Heartbeats refused with an error.
+     */
+    uint64_t refused;
+    /**
+     * Picks and reservations that found a worker.
+     */
+    uint64_t picks;
+    /**
+     * Picks and reservations that found none.
+     */
+    uint64_t misses;
+    /**
+     * Reservations held now, leases included.
+     */
+    uint64_t reservations_open;
+    /**
+     * Events lost by slow readers.
+     */
+    uint64_t events_dropped;
+    /**
+     * Hives evicted.
+     */
+    uint64_t evictions;
+    /**
+     * Eviction passes that held for a mass silence.
+     */
+    uint64_t holds;
+} hive_totals_t;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * A clock that shows `unix_ms`, milliseconds since 1970.
+ */
+enum hive_status_t hive_clock_new(int64_t unix_ms, struct hive_clock_t **out_clock);
+
+/**
+ * NULL does nothing.
+ */
+void hive_clock_free(struct hive_clock_t *clock);
+
+/**
+ * Lets so many milliseconds pass.
+ */
+enum hive_status_t hive_clock_advance(const struct hive_clock_t *clock, uint64_t ms);
+
+/**
+ * Shows `unix_ms` from now on. Going forward, that much time passes; going back, only the wall clock moves.
+ */
+enum hive_status_t hive_clock_set(const struct hive_clock_t *clock,
+                                  int64_t unix_ms);
+
+/**
+ * Steps the wall clock while no time passes.
+ */
+enum hive_status_t hive_clock_jump_wall(const struct hive_clock_t *clock, int64_t delta_ms);
+
+/**
+ * What it shows, milliseconds since 1970; 0 for NULL.
+ */
+int64_t hive_clock_wall_ms(const struct hive_clock_t *clock);
+
+/**
+ * A feed of changes from now on, which holds at most `capacity` unread events, at least 1.
+ */
+enum hive_status_t hive_registry_subscribe(const struct hive_registry_t *registry,
+                                           size_t capacity,
+                                           struct hive_events_t **out_events);
+
+/**
+ * The next event, waiting for it for at most `timeout_ms`; 0 does not wait.
+ *
+ * Errors: HIVE_TIMEOUT if none came; HIVE_LAGGED if the reader lost some, the oldest first: how many is written to
+ * `out_lost`, unless that is NULL; HIVE_CLOSED if the registry is gone and every event was read.
+ */
+enum hive_status_t hive_events_next(const struct hive_events_t *events,
+                                    uint64_t timeout_ms,
+                                    struct hive_event_t **out_event,
+                                    uint64_t *out_lost);
+
+/**
+ * Ends the feed. No other call may be under way on it. NULL does nothing.
+ */
+void hive_events_free(struct hive_events_t *events);
+
+/**
+ * What happened: a `hive_event_kind_t`.
+ */
+uint32_t hive_event_kind(const struct hive_event_t *event);
+
+/**
+ * Grows by one with each event of the registry.
+ */
+uint64_t hive_event_sequence(const struct hive_event_t *event);
+
+/**
+ * The version of the hive's state that the change made.
+ */
+uint64_t hive_event_version(const struct hive_event_t *event);
+
+/**
+ * The hive, valid as long as the event; empty for NULL.
+ */
+struct hive_str_t hive_event_hive_id(const struct hive_event_t *event);
+
+/**
+ * The worker that was added, changed or removed, borrowed from the event; NULL for an event of a hive.
+ */
+const struct hive_worker_t *hive_event_worker(const struct hive_event_t *event);
+
+/**
+ * NULL does nothing.
+ */
+void hive_event_free(struct hive_event_t *event);
+
+/**
+ * Applies a heartbeat from JSON, of either form: "hive_id" marks the plain one, "hive" the telemetry one. Whole or
+ * not at all; once it returns, every query sees it. `out_applied` may be NULL, else becomes a `hive_applied_t`.
+ * O(bytes).
+ *
+ * Errors: HIVE_MALFORMED, HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.
+ */
+enum hive_status_t hive_registry_ingest_json(const struct hive_registry_t *registry,
+                                             const char *body,
+                                             size_t body_len,
+                                             uint32_t *out_applied);
+
+/**
+ * Applies a heartbeat of the hive `hive_id`, which must be the one it names; otherwise as
+ * `hive_registry_ingest_json`. O(workers).
+ */
+enum hive_status_t hive_registry_update_hive_state(const struct hive_registry_t *registry,
+                                                   const char *hive_id,
+                                                   size_t hive_id_len,
+                                                   const struct hive_heartbeat_t *heartbeat,
+                                                   uint32_t *out_applied);
+
+/**
+ * Applies a heartbeat in the telemetry form.
+ */
+enum hive_status_t hive_registry_update_hive(const struct hive_registry_t *registry,
+                                             const struct hive_telemetry_t *telemetry,
+                                             uint32_t *out_applied);
+
+/**
+ * Replaces a hive's workers by processes and counts it as heard now; what is known of the hive itself stays, and an
+ * unknown hive is registered.
+ */
+enum hive_status_t hive_registry_update_workers(const struct hive_registry_t *registry,
+                                                const char *hive_id,
+                                                size_t hive_id_len,
+                                                const struct hive_process_t *workers,
+                                                size_t workers_len,
+                                                uint32_t *out_applied);
+
+/**
+ * How many there are; 0 for NULL.
+ */
+size_t hive_worker_list_len(const struct hive_worker_list_t *list);
+
+/**
+ * The worker at `at`, borrowed from the list; NULL if there are not so many.
+ */
+const struct hive_worker_t *hive_worker_list_get(const struct hive_worker_list_t *list, size_t at);
+
+/**
+ * NULL does nothing.
+ */
+void hive_worker_list_free(struct hive_worker_list_t *list);
+
+/**
+ * How many there are; 0 for NULL.
+ */
+size_t hive_id_list_len(const struct hive_id_list_t *list);
+
+/**
+ * The name at `at`, valid as long as the list; empty if there are not so many.
+ */
+struct hive_str_t hive_id_list_get(const struct hive_id_list_t *list, size_t at);
+
+/**
+ * NULL does nothing.
+ */
+void hive_id_list_free(struct hive_id_list_t *list);
+
+/**
+ * How many there are; 0 for NULL.
+ */
+size_t hive_process_list_len(const struct hive_process_list_t *list);
+
+/**
+ * The hive of the process at `at`; empty if there are not so many.
+ */
+struct hive_str_t hive_process_list_hive_id(const struct hive_process_list_t *list, size_t at);
+
+/**
+ * The process at `at`; false if there are not so many.
+ */
+bool hive_process_list_get(const struct hive_process_list_t *list,
+                           size_t at,
+                           struct hive_process_t *out);
+
+/**
+ * NULL does nothing.
+ */
+void hive_process_list_free(struct hive_process_list_t *list);
+
+/**
+ * An empty registry. `config` may be NULL: all defaults.
+ *
+ * Errors: HIVE_INVALID_CONFIG names the setting that is out of bounds.
+ */
+enum hive_status_t hive_registry_new(const struct hive_config_t *config,
+                                     struct hive_registry_t **out_registry);
+
+/**
+ * Another handle on the same registry, to be freed like the first.
+ */
+enum hive_status_t hive_registry_clone(const struct hive_registry_t *registry,
+                                       struct hive_registry_t **out_registry);
+
+/**
+ * Gives a handle back; the registry ends with its last handle. Reservations, models, subscriptions and lists taken
+ * from it remain valid until they are freed. No other call may be under way on this handle. NULL does nothing.
+ */
+void hive_registry_free(struct hive_registry_t *registry);
+
+/**
+ * One heartbeat's state, never a mixture of two. HIVE_NONE if the hive is not registered. O(1).
+ */
+enum hive_status_t hive_registry_get_hive_state(const struct hive_registry_t *registry,
+                                                const char *hive_id,
+                                                size_t hive_id_len,
+                                                struct hive_state_t **out_state);
+
+/**
+ * Hives heard less than `max_age_ms` ago. O(hives log hives).
+ */
+enum hive_status_t hive_registry_list_active_hives(const struct hive_registry_t *registry,
+                                                   int64_t max_age_ms,
+                                                   struct hive_id_list_t **out_ids);
+
+/**
+ * Memory in use, total and free. HIVE_NONE if the hive is not registered. O(workers of the hive).
+ */
+enum hive_status_t hive_registry_get_available_resources(const struct hive_registry_t *registry,
+                                                         const char *hive_id,
+                                                         size_t hive_id_len,
+                                                         struct hive_resources_t *out_resources);
+
+/**
+ * Removes a hive and its workers from everything at once. HIVE_NONE if it was not there. For 10 minutes a heartbeat
+ * made before the removal is dropped.
+ */
+enum hive_status_t hive_registry_remove_hive(const struct hive_registry_t *registry,
+                                             const char *hive_id,
+                                             size_t hive_id_len);
+
+/**
+ * All registered hives, live or not. O(hives log hives).
+ */
+enum hive_status_t hive_registry_list_all_hives(const struct hive_registry_t *registry,
+                                                struct hive_id_list_t **out_ids);
+
+/**
+ * How many workers the hive runs. HIVE_NONE if it is not registered. O(1).
+ */
+enum hive_status_t hive_registry_get_worker_count(const struct hive_registry_t *registry,
+                                                  const char *hive_id,
+                                                  size_t hive_id_len,
+                                                  size_t *out_count);
+
+/**
+ * Whether it was heard less than `max_age_ms` ago. O(1).
+ */
+enum hive_status_t hive_registry_is_hive_online(const struct hive_registry_t *registry,
+                                                const char *hive_id,
+                                                size_t hive_id_len,
+                                                int64_t max_age_ms,
+                                                bool *out_online);
+
+/**
+ * How many hives are registered, live or not. O(1).
+ */
+enum hive_status_t hive_registry_hive_count(const struct hive_registry_t *registry,
+                                            size_t *out_count);
+
+/**
+ * Hives heard within the liveness window. O(hives log hives).
+ */
+enum hive_status_t hive_registry_list_online_hives(const struct hive_registry_t *registry,
+                                                   struct hive_id_list_t **out_ids);
+
+/**
+ * Online hives that, where they sent their status, are ready or busy and not unhealthy. O(hives log hives).
+ */
+enum hive_status_t hive_registry_list_available_hives(const struct hive_registry_t *registry,
+                                                      struct hive_id_list_t **out_ids);
+
+/**
+ * How many hives were heard within the liveness window. O(hives).
+ */
+enum hive_status_t hive_registry_count_online(const struct hive_registry_t *registry,
+                                              size_t *out_count);
+
+/**
+ * How many hives are available. O(hives).
+ */
+enum hive_status_t hive_registry_count_available(const struct hive_registry_t *registry,
+                                                 size_t *out_count);
+
+/**
+ * The worker of this id; where several hives have one, that on the hive heard last among live hives, else among all.
+ * HIVE_NONE if nobody has. O(1).
+ */
+enum hive_status_t hive_registry_get_worker(const struct hive_registry_t *registry,
+                                            const char *worker_id,
+                                            size_t worker_id_len,
+                                            struct hive_worker_t **out_worker);
+
+/**
+ * The worker of this id on this hive. HIVE_NONE if it has none. O(1) in the fleet.
+ */
+enum hive_status_t hive_registry_get_worker_on(const struct hive_registry_t *registry,
+                                               const char *hive_id,
+                                               size_t hive_id_len,
+                                               const char *worker_id,
+                                               size_t worker_id_len,
+                                               struct hive_worker_t **out_worker);
+
+/**
+ * The worker whose url `hive_worker_url` tells; HIVE_NONE if nobody has this id or it has no url. O(1).
+ */
+enum hive_status_t hive_registry_get_worker_url(const struct hive_registry_t *registry,
+                                                const char *worker_id,
+                                                size_t worker_id_len,
+                                                struct hive_worker_t **out_worker);
+
+/**
+ * All workers, live or not. O(workers + hives log hives), as all lists of workers but those named otherwise.
+ */
+enum hive_status_t hive_registry_list_all_workers(const struct hive_registry_t *registry,
+                                                  struct hive_worker_list_t **out_workers);
+
+/**
+ * Workers whose state is "Idle". O(k log k) in them.
+ */
+enum hive_status_t hive_registry_find_idle_workers(const struct hive_registry_t *registry,
+                                                   struct hive_worker_list_t **out_workers);
+
+/**
+ * Workers that have the model loaded. O(k log k) in them.
+ */
+enum hive_status_t hive_registry_find_workers_by_model(const struct hive_registry_t *registry,
+                                                       const char *model_id,
+                                                       size_t model_id_len,
+                                                       struct hive_worker_list_t **out_workers);
+
+/**
+ * Workers that compute on `backend`; ASCII case does not matter.
+ */
+enum hive_status_t hive_registry_find_workers_by_backend(const struct hive_registry_t *registry,
+                                                         const char *backend,
+                                                         size_t backend_len,
+                                                         struct hive_worker_list_t **out_workers);
+
+/**
+ * How many workers all hives run, live or not. O(1).
+ */
+enum hive_status_t hive_registry_total_worker_count(const struct hive_registry_t *registry,
+                                                    size_t *out_count);
+
+/**
+ * The hive's workers, by worker id; an empty list if it is not registered. O(workers of the hive).
+ */
+enum hive_status_t hive_registry_get_workers_on_hive(const struct hive_registry_t *registry,
+                                                     const char *hive_id,
+                                                     size_t hive_id_len,
+                                                     struct hive_worker_list_t **out_workers);
+
+/**
+ * Workers whose device has at least `vram_mb` units of 1,048,576 bytes free, as reported.
+ */
+enum hive_status_t hive_registry_find_workers_with_capacity(const struct hive_registry_t *registry,
+                                                            uint64_t vram_mb,
+                                                            struct hive_worker_list_t **out_workers);
+
+/**
+ * What a hive sent of its processes; an empty list if it sends the plain form, HIVE_NONE if it is not registered.
+ * O(workers of the hive).
+ */
+enum hive_status_t hive_registry_get_workers(const struct hive_registry_t *registry,
+                                             const char *hive_id,
+                                             size_t hive_id_len,
+                                             struct hive_process_list_t **out_processes);
+
+/**
+ * What all hives sent of their processes.
+ */
+enum hive_status_t hive_registry_get_all_workers(const struct hive_registry_t *registry,
+                                                 struct hive_process_list_t **out_processes);
+
+/**
+ * Removes hives not heard for `max_age_ms`; in a fleet of 8 or more at most 15 % of it, and for a while nothing when
+ * over half is silent. `out_eviction` may be NULL. O(hives + workers of those removed).
+ */
+enum hive_status_t hive_registry_evict_stale(const struct hive_registry_t *registry,
+                                             uint64_t max_age_ms,
+                                             struct hive_eviction_t *out_eviction);
+
+/**
+ * The best worker for the model: healthy before degraded, then the lowest load; an idle worker of any model if none
+ * that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
+ * `hive_registry_reserve_worker_for_model`. O(1), waits for nobody, allocates nothing.
+ */
+enum hive_status_t hive_registry_find_best_worker_for_model(const struct hive_registry_t *registry,
+                                                            const char *model_id,
+                                                            size_t model_id_len,
+                                                            struct hive_worker_t **out_worker);
+
+/**
+ * Chooses by another policy; NULL is the default rule. HIVE_NONE if it chose nobody.
+ *
+ * Errors: HIVE_INVALID_ARGUMENT.
+ */
+enum hive_status_t hive_registry_pick(const struct hive_registry_t *registry,
+                                      const char *model_id,
+                                      size_t model_id_len,
+                                      const struct hive_policy_t *policy,
+                                      struct hive_worker_t **out_worker);
+
+/**
+ * Chooses as `hive_registry_find_best_worker_for_model` and counts the reservation in one step, so that a burst
+ * spreads; the worker's max_concurrency is never exceeded. HIVE_NONE if no place is free. O(log n) in the workers of
+ * the model.
+ */
+enum hive_status_t hive_registry_reserve_worker_for_model(const struct hive_registry_t *registry,
+                                                          const char *model_id,
+                                                          size_t model_id_len,
+                                                          struct hive_reservation_t **out_reservation);
+
+/**
+ * Chooses by another policy and counts the reservation.
+ *
+ * Errors: HIVE_INVALID_ARGUMENT.
+ */
+enum hive_status_t hive_registry_reserve_with(const struct hive_registry_t *registry,
+                                              const char *model_id,
+                                              size_t model_id_len,
+                                              const struct hive_policy_t *policy,
+                                              struct hive_reservation_t **out_reservation);
+
+/**
+ * The worker as it was when it was chosen, borrowed from the reservation; NULL for NULL.
+ */
+const struct hive_worker_t *hive_reservation_worker(const struct hive_reservation_t *reservation);
+
+/**
+ * Gives the place back. O(log n) in the workers of the model. NULL does nothing.
+ */
+void hive_reservation_free(struct hive_reservation_t *reservation);
+
+/**
+ * Reserves for a holder elsewhere, until `lease_ms` have passed. `out_worker` may be NULL, else becomes the chosen
+ * worker, owned. HIVE_NONE if no place is free.
+ */
+enum hive_status_t hive_registry_reserve_detached(const struct hive_registry_t *registry,
+                                                  const char *model_id,
+                                                  size_t model_id_len,
+                                                  uint64_t lease_ms,
+                                                  struct hive_lease_t *out_lease,
+                                                  struct hive_worker_t **out_worker);
+
+/**
+ * Lets a lease run for `lease_ms` from now. HIVE_NONE if it has run out, was released, or its worker has gone.
+ */
+enum hive_status_t hive_registry_renew_lease(const struct hive_registry_t *registry,
+                                             uint64_t lease_id,
+                                             uint64_t lease_ms);
+
+/**
+ * Ends a lease. HIVE_NONE if it has run out, was released, or its worker has gone.
+ */
+enum hive_status_t hive_registry_release_lease(const struct hive_registry_t *registry,
+                                               uint64_t lease_id);
+
+/**
+ * Looks a model up once.
+ *
+ * Errors: HIVE_INVALID_FIELD for a name that no worker may have, HIVE_OVER_LIMIT for one model too many.
+ */
+enum hive_status_t hive_registry_model(const struct hive_registry_t *registry,
+                                       const char *model_id,
+                                       size_t model_id_len,
+                                       struct hive_model_t **out_model);
+
+/**
+ * Its name, valid as long as the model; empty for NULL.
+ */
+struct hive_str_t hive_model_id(const struct hive_model_t *model);
+
+/**
+ * As `hive_registry_find_best_worker_for_model`.
+ */
+enum hive_status_t hive_model_find_best_worker(const struct hive_model_t *model,
+                                               struct hive_worker_t **out_worker);
+
+/**
+ * As `hive_registry_reserve_worker_for_model`.
+ */
+enum hive_status_t hive_model_reserve_worker(const struct hive_model_t *model,
+                                             struct hive_reservation_t **out_reservation);
+
+/**
+ * NULL does nothing.
+ */
+void hive_model_free(struct hive_model_t *model);
+
+/**
+ * Tells why a pick goes where it goes. `out_pick` may be NULL, else becomes what the pick would be, owned, or NULL if
+ * it would be nobody. O(workers of the model + idle workers).
+ */
+enum hive_status_t hive_registry_explain(const struct hive_registry_t *registry,
+                                         const char *model_id,
+                                         size_t model_id_len,
+                                         struct hive_explanation_t *out_explanation,
+                                         struct hive_worker_t **out_pick);
+
+/**
+ * Gives an owned state back. NULL does nothing.
+ */
+void hive_state_free(struct hive_state_t *state);
+
+/**
+ * The hive's name; empty for NULL.
+ */
+struct hive_str_t hive_state_hive_id(const struct hive_state_t *state);
+
+/**
+ * Of this heartbeat, milliseconds since 1970 by the liveness clock; 0 for NULL.
+ */
+int64_t hive_state_last_heartbeat_ms(const struct hive_state_t *state);
+
+/**
+ * VRAM in use, 10^9 bytes; 0 for NULL.
+ */
+float hive_state_vram_used_gb(const struct hive_state_t *state);
+
+/**
+ * RAM in use, 10^9 bytes; 0 for NULL.
+ */
+float hive_state_ram_used_gb(const struct hive_state_t *state);
+
+/**
+ * Grows with every heartbeat applied, over all hives; 0 for NULL.
+ */
+uint64_t hive_state_version(const struct hive_state_t *state);
+
+/**
+ * How many workers it runs; 0 for NULL.
+ */
+size_t hive_state_worker_count(const struct hive_state_t *state);
+
+/**
+ * The worker at `at`, by worker id, borrowed from the state; NULL if there are not so many.
+ */
+const struct hive_worker_t *hive_state_worker(const struct hive_state_t *state, size_t at);
+
+/**
+ * What the hive said about itself; false if it sends the plain form. Its texts live as long as the state.
+ */
+bool hive_state_info(const struct hive_state_t *state,
+                     struct hive_info_t *out);
+
+/**
+ * How many devices the hive declared; false if it did not tell.
+ */
+bool hive_state_device_count(const struct hive_state_t *state, size_t *out);
+
+/**
+ * The device at `at`; false if there are not so many.
+ */
+bool hive_state_device(const struct hive_state_t *state, size_t at, struct hive_device_t *out);
+
+/**
+ * A copy of everything. O(hives log hives + workers).
+ */
+enum hive_status_t hive_registry_snapshot(const struct hive_registry_t *registry,
+                                          struct hive_snapshot_t **out_snapshot);
+
+/**
+ * NULL does nothing.
+ */
+void hive_snapshot_free(struct hive_snapshot_t *snapshot);
+
+/**
+ * The sequence of the last event before copying began: resume a feed with the events after it.
+ */
+uint64_t hive_snapshot_sequence(const struct hive_snapshot_t *snapshot);
+
+/**
+ * When copying began, milliseconds since 1970 by the liveness clock.
+ */
+int64_t hive_snapshot_taken_at_ms(const struct hive_snapshot_t *snapshot);
+
+/**
+ * How many hives there are; 0 for NULL.
+ */
+size_t hive_snapshot_len(const struct hive_snapshot_t *snapshot);
+
+/**
+ * The state of the hive at `at`, by hive id, borrowed from the snapshot; NULL if there are not so many.
+ */
+const struct hive_state_t *hive_snapshot_state(const struct hive_snapshot_t *snapshot,
+                                               size_t at);
+
+/**
+ * Milliseconds since that hive was last heard; false if there are not so many.
+ */
+bool hive_snapshot_age_ms(const struct hive_snapshot_t *snapshot, size_t at, int64_t *out);
+
+/**
+ * Whether that is within the liveness window; false if there are not so many.
+ */
+bool hive_snapshot_online(const struct hive_snapshot_t *snapshot, size_t at);
+
+/**
+ * A worker of that hive with its reservations, by worker id; false if there are not so many.
+ */
+bool hive_snapshot_worker(const struct hive_snapshot_t *snapshot,
+                          size_t hive_at,
+                          size_t worker_at,
+                          struct hive_worker_snapshot_t *out);
+
+/**
+ * Counters, and heartbeat statistics of each hive. O(hives log hives).
+ */
+enum hive_status_t hive_registry_stats(const struct hive_registry_t *registry,
+                                       struct hive_stats_t **out_stats);
+
+/**
+ * Heartbeat statistics of one hive. HIVE_NONE if it is not registered. O(1).
+ */
+enum hive_status_t hive_registry_hive_stats(const struct hive_registry_t *registry,
+                                            const char *hive_id,
+                                            size_t hive_id_len,
+                                            struct hive_hive_stats_t *out_stats);
+
+/**
+ * The counters; false for NULL.
+ */
+bool hive_stats_totals(const struct hive_stats_t *stats, struct hive_totals_t *out);
+
+/**
+ * How many hives there are; 0 for NULL.
+ */
+size_t hive_stats_len(const struct hive_stats_t *stats);
+
+/**
+ * The hive at `at`, by hive id; false if there are not so many.
+ */
+bool hive_stats_hive(const struct hive_stats_t *stats, size_t at, struct hive_hive_stats_t *out);
+
+/**
+ * NULL does nothing.
+ */
+void hive_stats_free(struct hive_stats_t *stats);
+
+/**
+ * Why the last call of this thread that failed did: field, value and bound. Empty if none has failed. Valid
+ * until the next call of this thread that fails.
+ */
+struct hive_str_t hive_last_error_message(void);
+
+/**
+ * The status in a word: "HIVE_OK". Valid for ever; "unknown" for a number that is none.
+ */
+struct hive_str_t hive_status_name(uint32_t status);
+
+/**
+ * Starts a thread that calls `hive_registry_evict_stale` every `every_ms` (at least 1), until the sweeper or the last
+ * handle on the registry is freed.
+ *
+ * Errors: HIVE_SYSTEM if the system refuses the thread.
+ */
+enum hive_status_t hive_registry_spawn_sweeper(const struct hive_registry_t *registry,
+                                               uint64_t every_ms,
+                                               uint64_t max_age_ms,
+                                               struct hive_sweeper_t **out_sweeper);
+
+/**
+ * Stops the thread and waits for it. NULL does nothing.
+ */
+void hive_sweeper_free(struct hive_sweeper_t *sweeper);
+
+/**
+ * Of the library: "0.1.0". Valid for ever.
+ */
+struct hive_str_t hive_version(void);
+
+/**
+ * Another owner of the same record; NULL for NULL. O(1), allocates nothing.
+ */
+struct hive_worker_t *hive_worker_clone(const struct hive_worker_t *worker);
+
+/**
+ * Gives an owned worker back. NULL does nothing.
+ */
+void hive_worker_free(struct hive_worker_t *worker);
+
+/**
+ * The hive it runs on; empty for NULL, as all texts of a worker.
+ */
+struct hive_str_t hive_worker_hive_id(const struct hive_worker_t *worker);
+
+/**
+ * Its name, unique on its hive only.
+ */
+struct hive_str_t hive_worker_id(const struct hive_worker_t *worker);
+
+/**
+ * What it is doing: "Idle", "Busy", "Loading", "Draining" or what was sent.
+ */
+struct hive_str_t hive_worker_state(const struct hive_worker_t *worker);
+
+/**
+ * How it feels: "healthy", "degraded", "unhealthy" or what was sent.
+ */
+struct hive_str_t hive_worker_health_status(const struct hive_worker_t *worker);
+
+/**
+ * When its hive last heard from it, milliseconds since 1970; 0 for NULL.
+ */
+int64_t hive_worker_last_heartbeat_ms(const struct hive_worker_t *worker);
+
+/**
+ * Where it takes requests. False, and `out` not written, if that is not known or a pointer is NULL; so all
+ * optional fields.
+ */
+bool hive_worker_url(const struct hive_worker_t *worker,
+                     struct hive_str_t *out);
+
+/**
+ * The model it has loaded.
+ */
+bool hive_worker_model_id(const struct hive_worker_t *worker, struct hive_str_t *out);
+
+/**
+ * What it computes on: "cuda", "cpu", "metal" or what was sent, in lower case.
+ */
+bool hive_worker_backend(const struct hive_worker_t *worker, struct hive_str_t *out);
+
+/**
+ * The index of its GPU on the hive.
+ */
+bool hive_worker_device_id(const struct hive_worker_t *worker, uint32_t *out);
+
+/**
+ * VRAM in use, bytes.
+ */
+bool hive_worker_vram_bytes(const struct hive_worker_t *worker, uint64_t *out);
+
+/**
+ * VRAM of its device, bytes.
+ */
+bool hive_worker_vram_total_bytes(const struct hive_worker_t *worker, uint64_t *out);
+
+/**
+ * VRAM free on its own account, bytes: the total of its device less its own use.
+ */
+bool hive_worker_vram_free_bytes(const struct hive_worker_t *worker, uint64_t *out);
+
+/**
+ * RAM in use, bytes.
+ */
+bool hive_worker_ram_bytes(const struct hive_worker_t *worker, uint64_t *out);
+
+/**
+ * CPU in use, percent of one core.
+ */
+bool hive_worker_cpu_percent(const struct hive_worker_t *worker, float *out);
+
+/**
+ * GPU in use, percent.
+ */
+bool hive_worker_gpu_percent(const struct hive_worker_t *worker, float *out);
+
+/**
+ * Requests it takes at once.
+ */
+bool hive_worker_max_concurrency(const struct hive_worker_t *worker, uint32_t *out);
+
+/**
+ * What was sent, where the telemetry form was.
+ */
+bool hive_worker_process(const struct hive_worker_t *worker, struct hive_process_t *out);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The view of a NUL-terminated string, for arguments and fields; its ptr is NULL for NULL. */
+static inline hive_str_t hive_str(const char *text) {
+    hive_str_t view;
+    view.ptr = text;
+    view.len = text ? strlen(text) : 0;
+    return view;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
