@@ -4,6 +4,7 @@ CARGO ?= cargo
 TOOLS := $(CURDIR)/.tools
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
+CBINDGEN := 0.29.4
 CARGO_MUTANTS := 27.1.0
 # As in benches/count/Cargo.toml.
 GUNGRAUN := 0.18.1
@@ -28,7 +29,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust loom loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust test-c header install-c loom loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -38,11 +39,14 @@ help: ## This list
 run: ## A live fleet in the terminal: this machine beside generated hives (SECONDS=20)
 	@$(CARGO) run --quiet --release --example fleet -- --seconds $(SECONDS) $(ARGS)
 
-test: test-rust loom ## Every test at its everyday size
+test: test-rust test-c loom ## Every test at its everyday size
 
 test-rust:
 	$(CARGO) test --workspace --all-targets
 	$(CARGO) test --workspace --doc
+
+test-c: ## The C and C++ interfaces: every area, sanitizers, valgrind, an installed prefix, the examples
+	tests/c/run
 
 loom: ## Interleavings explored on the code that ships (LOOM_BOUND=2)
 	$(LOOM) $(CARGO) test --profile loom --test loom
@@ -113,6 +117,10 @@ bench-peers: ## The same picks by the alternatives; a crate of its own, which bu
 bench-report: ## The report again, from the figures of the last `make bench`
 	$(CARGO) run --quiet --release --locked $(REPORT) -- $(FIGURES) docs
 
+bench-c: ## The same calls from Rust and from C, in one run
+	PREFIX=$(CURDIR)/target/c/bench bindings/c/install
+	HIVE_PREFIX=$(CURDIR)/target/c/bench $(CARGO) run --release --locked --manifest-path benches/c/Cargo.toml
+
 bench-count: valgrind $(TOOLS)/bin/gungraun-runner ## Instructions of the busiest calls; fails past +5 % of benches/counts.json
 	$(COUNT)
 
@@ -138,6 +146,17 @@ lint-benches: ## The same for the crates beside the workspace; clippy not for th
 
 fmt: ## Format
 	$(CARGO) fmt
+
+$(TOOLS)/bin/cbindgen:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cbindgen --version $(CBINDGEN)
+
+header: $(TOOLS)/bin/cbindgen ## include/hive_registry.h anew, from bindings/c
+	$(TOOLS)/bin/cbindgen --quiet --config bindings/c/cbindgen.toml --crate hive-registry-c --lockfile Cargo.lock \
+		--output include/hive_registry.h bindings/c
+
+PREFIX ?= /usr/local
+install-c: ## Headers, libraries, pkg-config and CMake files for C and C++ (PREFIX=/usr/local, DESTDIR)
+	PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) bindings/c/install
 
 doc: ## The documentation, opened in a browser
 	$(CARGO) doc --workspace --no-deps --open

@@ -1,0 +1,238 @@
+/* Every way to choose, a C function among them. */
+#include <math.h>
+
+#include "test.h"
+
+/* Three idle workers of "m": a at 30 % of its GPU, b at 10 %, c at 20 %. */
+static hive_registry_t *fleet(hive_clock_t *clock) {
+    hive_config_t config = config_on(clock);
+    config.seed = (hive_opt_u64_t){true, 7};
+    hive_registry_t *registry = registry_of(&config);
+    hive_worker_report_t workers[] = {worker("a", "m"), worker("b", "m"), worker("c", "m")};
+    workers[0].gpu_percent = (hive_opt_f32_t){true, 30};
+    workers[1].gpu_percent = (hive_opt_f32_t){true, 10};
+    workers[2].gpu_percent = (hive_opt_f32_t){true, 20};
+    beat(registry, "gpu-1", 0, workers, 3);
+    return registry;
+}
+
+/* The name of who was picked, a single letter; '-' for nobody. */
+static char picks(const hive_registry_t *registry, const hive_policy_t *policy) {
+    hive_worker_t *picked = NULL;
+    uint32_t status = hive_registry_pick(registry, TEXT("m"), policy, &picked);
+    if (status == HIVE_NONE) {
+        CHECK(picked == NULL);
+        return '-';
+    }
+    CHECK_STATUS(status, HIVE_OK);
+    char name = hive_worker_id(picked).ptr[0];
+    hive_worker_free(picked);
+    return name;
+}
+
+static void the_rules_that_are_built_in(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    hive_policy_t policy = {0};
+    CHECK_EQ(picks(registry, NULL), 'b');
+    CHECK_EQ(picks(registry, &policy), 'b');
+
+    policy.kind = HIVE_POLICY_POWER_OF_CHOICES;
+    policy.choices = UINT32_MAX;
+    CHECK_EQ(picks(registry, &policy), 'b');
+    policy.choices = 2;
+    for (int at = 0; at < 64; at++)
+        CHECK(picks(registry, &policy) != 'a');
+
+    int drawn[3] = {0};
+    policy.choices = 0;
+    for (int at = 0; at < 256; at++)
+        drawn[picks(registry, &policy) - 'a']++;
+    CHECK(drawn[0] > 0 && drawn[1] > 0 && drawn[2] > 0);
+
+    memset(drawn, 0, sizeof drawn);
+    policy.kind = HIVE_POLICY_RANDOM;
+    for (int at = 0; at < 256; at++)
+        drawn[picks(registry, &policy) - 'a']++;
+    CHECK(drawn[0] > 0 && drawn[1] > 0 && drawn[2] > 0);
+
+    memset(drawn, 0, sizeof drawn);
+    policy.kind = HIVE_POLICY_ROUND_ROBIN;
+    for (int at = 0; at < 12; at++)
+        drawn[picks(registry, &policy) - 'a']++;
+    CHECK(drawn[0] == 4 && drawn[1] == 4 && drawn[2] == 4);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* What a callback is given, and what it answers for a, b and c. */
+typedef struct {
+    double scores[3];
+    bool takes[3];
+    int calls;
+} table_t;
+
+static bool by_table(void *user, const hive_candidate_t *candidate, double *out_score) {
+    table_t *table = user;
+    size_t at = (size_t)(hive_worker_id(candidate->worker).ptr[0] - 'a');
+    const uint64_t loads[] = {30000, 10000, 20000};
+    CHECK_EQ(candidate->load, loads[at]);
+    CHECK_EQ(candidate->reservations, 0);
+    table->calls++;
+    *out_score = table->scores[at];
+    return table->takes[at];
+}
+
+static void the_lowest_score_wins(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    const struct {
+        table_t table;
+        char winner;
+    } cases[] = {
+        {{{3, 2, 1}, {true, true, true}, 0}, 'c'},
+        {{{-1, 2, 1}, {true, true, true}, 0}, 'a'},
+        {{{-INFINITY, INFINITY, 1}, {true, true, true}, 0}, 'a'},
+        {{{INFINITY, INFINITY, INFINITY}, {false, false, true}, 0}, 'c'},
+        /* The first of equal ones. */
+        {{{1, 1, 1}, {true, true, true}, 0}, 'a'},
+        {{{0.0, -0.0, 1}, {true, true, true}, 0}, 'a'},
+        /* Passed over. */
+        {{{1, 2, 3}, {false, true, true}, 0}, 'b'},
+        {{{NAN, 2, 1}, {true, true, true}, 0}, 'c'},
+        {{{NAN, NAN, 1}, {true, true, false}, 0}, '-'},
+        {{{1, 2, 3}, {false, false, false}, 0}, '-'},
+    };
+    for (size_t at = 0; at < LEN(cases); at++) {
+        table_t table = cases[at].table;
+        hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = by_table, .user = &table};
+        CHECK_EQ(picks(registry, &policy), cases[at].winner);
+        CHECK_EQ(table.calls, 3);
+    }
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* True, and nothing said: passed over as NaN is. */
+static bool says_nothing(void *user, const hive_candidate_t *candidate, double *out_score) {
+    (void)candidate, (void)out_score;
+    CHECK(user == NULL);
+    return true;
+}
+
+static void a_score_that_is_not_written_passes_over(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = says_nothing};
+    CHECK_EQ(picks(registry, &policy), '-');
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* A callback that uses the registry while it is asked, and keeps what it was shown. */
+typedef struct {
+    hive_registry_t *registry;
+    hive_reservation_t *held;
+    hive_worker_t *kept;
+    int calls;
+} caller_t;
+
+static bool calls_back(void *user, const hive_candidate_t *candidate, double *out_score) {
+    caller_t *caller = user;
+    const hive_registry_t *registry = caller->registry;
+    CHECK_EQ(picks(registry, NULL), caller->held == NULL ? 'b' : 'c');
+    table_t table = {{3, 2, 1}, {true, true, true}, 0};
+    hive_policy_t inner = {.kind = HIVE_POLICY_SCORE, .user = &table};
+    CHECK_REFUSED(hive_registry_pick(registry, TEXT("m"), &inner, &caller->kept),
+                  HIVE_NULL_ARGUMENT, "policy.score: NULL refused");
+    if (caller->held == NULL) {
+        inner.score = by_table;
+        CHECK_EQ(picks(registry, &inner), 'c');
+        CHECK_STATUS(hive_registry_reserve_worker_for_model(registry, TEXT("m"), &caller->held),
+                     HIVE_OK);
+        caller->kept = hive_worker_clone(candidate->worker);
+    }
+    beat_one(registry, "gpu-2", 0, "other", "another");
+    hive_registry_t *clone = NULL;
+    CHECK_STATUS(hive_registry_clone(registry, &clone), HIVE_OK);
+    hive_registry_free(clone);
+    caller->calls++;
+    *out_score = (double)candidate->load;
+    return true;
+}
+
+static void a_score_may_call_the_registry(void) {
+    hive_clock_t *clock = clock_new();
+    caller_t caller = {.registry = fleet(clock)};
+    hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = calls_back, .user = &caller};
+    /* It reserves b on its first call, when it is shown a; so b is worse when it is shown. */
+    CHECK_EQ(picks(caller.registry, &policy), 'c');
+    CHECK_EQ(caller.calls, 3);
+    CHECK_STR(hive_worker_id(hive_reservation_worker(caller.held)), "b");
+    CHECK_EQ(totals(caller.registry).reservations_open, 1);
+
+    hive_reservation_t *own = NULL;
+    CHECK_STATUS(hive_registry_reserve_with(caller.registry, TEXT("m"), &policy, &own), HIVE_OK);
+    CHECK_STR(hive_worker_id(hive_reservation_worker(own)), "c");
+    CHECK_EQ(totals(caller.registry).reservations_open, 2);
+    hive_reservation_free(own);
+    hive_reservation_free(caller.held);
+    CHECK_EQ(totals(caller.registry).reservations_open, 0);
+
+    /* The worker outlives the call and the registry. */
+    hive_registry_free(caller.registry);
+    CHECK_STR(hive_worker_id(caller.kept), "a");
+    hive_worker_free(caller.kept);
+    hive_clock_free(clock);
+}
+
+static bool removes_its_hive(void *user, const hive_candidate_t *candidate, double *out_score) {
+    hive_str_t hive = hive_worker_hive_id(candidate->worker);
+    hive_registry_remove_hive(user, hive.ptr, hive.len);
+    *out_score = 0;
+    return true;
+}
+
+static void who_went_while_it_was_looked_at_is_not_picked(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    hive_policy_t policy = {
+        .kind = HIVE_POLICY_SCORE, .score = removes_its_hive, .user = registry};
+    CHECK_EQ(picks(registry, &policy), '-');
+    CHECK_EQ(hive_count(registry), 0);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+static void what_means_nothing_is_refused(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    hive_worker_t *picked = NULL;
+    hive_reservation_t *held = NULL;
+    hive_policy_t policy = {.kind = 5};
+    const char *message = "policy.kind: 5 refused: a hive_policy_kind_t";
+    CHECK_REFUSED(hive_registry_pick(registry, TEXT("m"), &policy, &picked),
+                  HIVE_INVALID_ARGUMENT, message);
+    CHECK_REFUSED(hive_registry_reserve_with(registry, TEXT("m"), &policy, &held),
+                  HIVE_INVALID_ARGUMENT, message);
+    policy.kind = HIVE_POLICY_SCORE;
+    message = "policy.score: NULL refused";
+    CHECK_REFUSED(hive_registry_pick(registry, TEXT("m"), &policy, &picked),
+                  HIVE_NULL_ARGUMENT, message);
+    CHECK_REFUSED(hive_registry_reserve_with(registry, TEXT("m"), &policy, &held),
+                  HIVE_NULL_ARGUMENT, message);
+    CHECK(picked == NULL && held == NULL);
+    CHECK_EQ(totals(registry).picks + totals(registry).misses, 0);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+int main(void) {
+    the_rules_that_are_built_in();
+    the_lowest_score_wins();
+    a_score_that_is_not_written_passes_over();
+    a_score_may_call_the_registry();
+    who_went_while_it_was_looked_at_is_not_picked();
+    what_means_nothing_is_refused();
+    return 0;
+}
