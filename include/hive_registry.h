@@ -4,17 +4,18 @@
  *
  * Conventions, the same for every function:
  *
- * - Strings are UTF-8 with a length, not NUL-terminated. Going in they are read during the call only. Going out they
- *   are views that live as long as the handle they came from.
+ * - Strings are UTF-8 with a length, not NUL-terminated. Going in they are read during the call only, and may not be
+ *   NULL, be their length 0. Going out they are views that live as long as the handle they came from.
  * - A call that can fail returns a hive_status_t. HIVE_OK and HIVE_NONE are no errors. Out-parameters are written on
- *   HIVE_OK only, and asked for before anything is done: a NULL one is refused with HIVE_NULL_ARGUMENT.
+ *   HIVE_OK only, and asked for before anything is done: a NULL one is refused with HIVE_NULL_ARGUMENT; where it says
+ *   otherwise, it says so at the function.
  *   hive_last_error_message() tells why the last failing call of this thread failed.
  * - A handle that comes through an out-parameter is yours, and goes back to its _free function, once; _free takes NULL.
  *   A pointer to const is borrowed, and valid as long as what it came from.
  * - Whatever takes a const handle may be called from any thread at once. _free may not run while another call uses the
  *   same handle.
  * - A handle that is NULL is refused, or answered by 0, false or empty text; a handle that was freed, and a pointer to
- *   fewer bytes than its length says, is a defect of the program that nothing here can find.
+ *   fewer bytes than its length says or to memory that was never written, is a defect of the program that nothing here can find.
  * - A child of fork() may use registries made after the fork only.
  *
  * bindings/c/README.md has a first program.
@@ -199,7 +200,8 @@ typedef enum hive_health_t {
  */
 typedef enum hive_liveness_t {
     /**
-     * The heartbeat's own timestamp, never later than its arrival.
+     * The heartbeat's own timestamp, never later than its arrival. Replayed heartbeats are old, hence stale, unless the
+     * registry goes by a clock that is set to their time.
      */
     HIVE_LIVENESS_REPORTED = 0,
     /**
@@ -407,8 +409,8 @@ typedef struct hive_opt_f32_t {
 } hive_opt_f32_t;
 
 /**
- * One worker in a `hive_heartbeat_t`. All zero but `worker_id`, `state` and `health_status` is a worker that says
- * nothing of the rest. A text whose `ptr` is NULL is not there; `worker_id` may not be missing.
+ * One worker in a `hive_heartbeat_t`. All zero but `worker_id` is an idle, healthy worker that says nothing of the
+ * rest. A text whose `ptr` is NULL is not there; `worker_id` may not be missing.
  */
 typedef struct hive_worker_report_t {
     /**
@@ -524,7 +526,7 @@ typedef struct hive_info_t {
      */
     uint32_t health_status;
     /**
-     * Why it does not feel well; NULL for healthy.
+     * Why it does not feel well: not empty, unless it is healthy; then NULL.
      */
     struct hive_str_t health_reason;
     /**
@@ -648,7 +650,7 @@ typedef struct hive_telemetry_t {
      */
     size_t workers_len;
     /**
-     * Its devices; NULL if it does not tell.
+     * Its devices; NULL if it does not tell, any other pointer with a length of 0 if it has none.
      */
     const struct hive_device_t *capabilities;
     /**
@@ -667,7 +669,8 @@ typedef struct hive_telemetry_t {
 
 /**
  * Settings of a registry. Set `size` to `sizeof(hive_config_t)` and the rest to zero: that is the default of every
- * setting. Later versions add fields at the end only; a library takes a struct of any version.
+ * setting. Later versions add fields at the end only; a library takes a struct of any version that says nothing it does
+ * not know.
  */
 typedef struct hive_config_t {
     /**
@@ -959,7 +962,7 @@ typedef struct hive_totals_t {
      */
     uint64_t removed;
     /**
-     * Heartbeats refused with an error.
+     * Heartbeats that the registry refused with an error; structs that could not be read at all are not counted.
      */
     uint64_t refused;
     /**
@@ -1081,7 +1084,7 @@ void hive_event_free(struct hive_event_t *event);
  * not at all; once it returns, every query sees it. `out_applied` may be NULL, else becomes a `hive_applied_t`.
  * O(bytes).
  *
- * Errors: HIVE_MALFORMED, HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.
+ * Errors: HIVE_MALFORMED, also for what is not UTF-8; HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.
  */
 enum hive_status_t hive_registry_ingest_json(const struct hive_registry_t *registry,
                                              const char *body,
@@ -1183,8 +1186,9 @@ enum hive_status_t hive_registry_clone(const struct hive_registry_t *registry,
                                        struct hive_registry_t **out_registry);
 
 /**
- * Gives a handle back; the registry ends with its last handle. Reservations, models, subscriptions and lists taken
- * from it remain valid until they are freed. No other call may be under way on this handle. NULL does nothing.
+ * Gives a handle back. The registry ends with the last of its handles, models and reservations; lists, workers, states
+ * and subscriptions taken from it remain valid until they are freed. No other call may be under way on this handle.
+ * NULL does nothing.
  */
 void hive_registry_free(struct hive_registry_t *registry);
 
@@ -1234,7 +1238,7 @@ enum hive_status_t hive_registry_get_worker_count(const struct hive_registry_t *
                                                   size_t *out_count);
 
 /**
- * Whether it was heard less than `max_age_ms` ago. O(1).
+ * Whether it was heard less than `max_age_ms` ago; false for one that is not registered. O(1).
  */
 enum hive_status_t hive_registry_is_hive_online(const struct hive_registry_t *registry,
                                                 const char *hive_id,
@@ -1292,7 +1296,8 @@ enum hive_status_t hive_registry_get_worker_on(const struct hive_registry_t *reg
                                                struct hive_worker_t **out_worker);
 
 /**
- * The worker whose url `hive_worker_url` tells; HIVE_NONE if nobody has this id or it has no url. O(1).
+ * The worker of this id, for its url, which `hive_worker_url` tells; HIVE_NONE if nobody has this id, or it has no
+ * url. O(1).
  */
 enum hive_status_t hive_registry_get_worker_url(const struct hive_registry_t *registry,
                                                 const char *worker_id,
@@ -1382,7 +1387,8 @@ enum hive_status_t hive_registry_find_best_worker_for_model(const struct hive_re
                                                             struct hive_worker_t **out_worker);
 
 /**
- * Chooses by another policy; NULL is the default rule. HIVE_NONE if it chose nobody.
+ * Chooses by another policy; NULL is the default rule. HIVE_NONE if it chose nobody. If those it chose had gone, three
+ * times running, the default rule decides.
  *
  * Errors: HIVE_INVALID_ARGUMENT.
  */
@@ -1403,7 +1409,8 @@ enum hive_status_t hive_registry_reserve_worker_for_model(const struct hive_regi
                                                           struct hive_reservation_t **out_reservation);
 
 /**
- * Chooses by another policy and counts the reservation.
+ * Chooses by another policy, as `hive_registry_pick`, and counts the reservation. If those it chose had gone or were
+ * taken, three times running, the default rule decides.
  *
  * Errors: HIVE_INVALID_ARGUMENT.
  */
@@ -1488,6 +1495,11 @@ enum hive_status_t hive_registry_explain(const struct hive_registry_t *registry,
                                          size_t model_id_len,
                                          struct hive_explanation_t *out_explanation,
                                          struct hive_worker_t **out_pick);
+
+/**
+ * Another owner of the same record; NULL for NULL. O(1), allocates nothing.
+ */
+struct hive_state_t *hive_state_clone(const struct hive_state_t *state);
 
 /**
  * Gives an owned state back. NULL does nothing.
@@ -1641,8 +1653,8 @@ struct hive_str_t hive_last_error_message(void);
 struct hive_str_t hive_status_name(uint32_t status);
 
 /**
- * Starts a thread that calls `hive_registry_evict_stale` every `every_ms` (at least 1), until the sweeper or the last
- * handle on the registry is freed.
+ * Starts a thread that calls `hive_registry_evict_stale` every `every_ms` (at least 1), until the sweeper is freed or
+ * the registry ends.
  *
  * Errors: HIVE_SYSTEM if the system refuses the thread.
  */

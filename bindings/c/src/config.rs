@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use hive_registry::{HiveRegistry, HiveRegistryBuilder, Limits, LivenessClock, StaleMode};
+use hive_registry::{ConfigError, HiveRegistry, HiveRegistryBuilder, Limits, LivenessClock, StaleMode};
 
 use crate::clock::ManualClock;
 use crate::status::{Failure, Status};
@@ -13,7 +13,8 @@ use crate::text::{OptF32, OptU64};
 #[repr(C)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum Liveness {
-    /// The heartbeat's own timestamp, never later than its arrival.
+    /// The heartbeat's own timestamp, never later than its arrival. Replayed heartbeats are old, hence stale, unless the
+    /// registry goes by a clock that is set to their time.
     HIVE_LIVENESS_REPORTED = 0,
     /// The moment of arrival on a monotonic clock.
     HIVE_LIVENESS_ARRIVAL = 1,
@@ -30,7 +31,8 @@ pub enum Stale {
 }
 
 /// Settings of a registry. Set `size` to `sizeof(hive_config_t)` and the rest to zero: that is the default of every
-/// setting. Later versions add fields at the end only; a library takes a struct of any version.
+/// setting. Later versions add fields at the end only; a library takes a struct of any version that says nothing it does
+/// not know.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Config {
@@ -99,12 +101,12 @@ impl Config {
             .liveness_clock(match self.liveness_clock {
                 0 => LivenessClock::Reported,
                 1 => LivenessClock::Arrival,
-                other => return Err(unknown("liveness_clock", other, "hive_liveness_t")),
+                other => return Err(unknown("liveness_clock", other, "a hive_liveness_t, 0 or 1")),
             })
             .stale_mode(match self.stale_mode {
                 0 => StaleMode::Exclude,
                 1 => StaleMode::Ignore,
-                other => return Err(unknown("stale_mode", other, "hive_stale_t")),
+                other => return Err(unknown("stale_mode", other, "a hive_stale_t, 0 or 1")),
             });
         if let Some(shards) = self.shards.into() {
             builder = builder.shards(whole(shards));
@@ -132,8 +134,25 @@ impl Config {
         if let Some(clock) = unsafe { self.clock.as_ref() } {
             builder = builder.clock(clock.share());
         }
-        Ok(builder.build()?)
+        builder.build().map_err(named)
     }
+}
+
+/// In the words of `hive_config_t`.
+fn named(error: ConfigError) -> Failure {
+    let ConfigError::Invalid { field, value, bound } = &error else { return error.into() };
+    let field = match *field {
+        "liveness_window" => "liveness_window_ms",
+        "hives" => "max_hives",
+        "workers" => "max_workers",
+        "workers_per_hive" => "max_workers_per_hive",
+        "models" => "max_models",
+        "heartbeat_bytes" => "max_heartbeat_bytes",
+        "vram_gb" => "assumed_vram_gb",
+        "ram_gb" => "assumed_ram_gb",
+        field => field,
+    };
+    Failure::new(Status::HIVE_INVALID_CONFIG, format!("{field}: {value} refused: {bound}"))
 }
 
 fn whole(number: u64) -> usize {
@@ -141,5 +160,5 @@ fn whole(number: u64) -> usize {
 }
 
 fn unknown(field: &str, value: u32, of: &str) -> Failure {
-    Failure::new(Status::HIVE_INVALID_CONFIG, format!("{field}: {value} refused: a {of}"))
+    Failure::new(Status::HIVE_INVALID_CONFIG, format!("{field}: {value} refused: {of}"))
 }

@@ -46,7 +46,7 @@ pub extern "C" fn hive_registry_subscribe(
     capacity: usize,
     out_events: Option<&mut MaybeUninit<Box<Events>>>,
 ) -> Status {
-    ask(registry, out_events, |registry| Some(Box::new(Events(registry.subscribe(capacity)))))
+    ask(registry, ("out_events", out_events), |registry| Some(Box::new(Events(registry.subscribe(capacity)))))
 }
 
 /// The next event, waiting for it for at most `timeout_ms`; 0 does not wait.

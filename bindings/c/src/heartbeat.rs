@@ -29,8 +29,8 @@ pub enum Applied {
     HIVE_APPLIED_REMOVED = 4,
 }
 
-/// One worker in a `hive_heartbeat_t`. All zero but `worker_id`, `state` and `health_status` is a worker that says
-/// nothing of the rest. A text whose `ptr` is NULL is not there; `worker_id` may not be missing.
+/// One worker in a `hive_heartbeat_t`. All zero but `worker_id` is an idle, healthy worker that says nothing of the
+/// rest. A text whose `ptr` is NULL is not there; `worker_id` may not be missing.
 #[repr(C)]
 pub struct WorkerReport {
     /// Its name on this hive.
@@ -121,7 +121,7 @@ pub struct Info {
     pub operational_status: u32,
     /// How it feels: a `hive_health_t`.
     pub health_status: u32,
-    /// Why it does not feel well; NULL for healthy.
+    /// Why it does not feel well: not empty, unless it is healthy; then NULL.
     pub health_reason: Str,
     /// The version of its software.
     pub version: Str,
@@ -153,7 +153,7 @@ pub struct Telemetry {
     pub workers: *const Process,
     /// How many.
     pub workers_len: usize,
-    /// Its devices; NULL if it does not tell.
+    /// Its devices; NULL if it does not tell, any other pointer with a length of 0 if it has none.
     pub capabilities: *const Device,
     /// How many.
     pub capabilities_len: usize,
@@ -303,11 +303,15 @@ impl Info {
         use OperationalStatus::{Busy, Ready, Starting, Stopped, Stopping};
         let all = [Starting, Ready, Busy, Stopping, Stopped];
         let unknown = |field: &str, value: u32, of: &str| {
-            let message = format!("hive.{field}: {value} refused: a {of}");
+            let message = format!("hive.{field}: {value} refused: {of}");
             Failure::new(Status::HIVE_INVALID_FIELD, message)
         };
         let Some(operational_status) = all.get(self.operational_status as usize) else {
-            return Err(unknown("operational_status", self.operational_status, "hive_operational_t"));
+            return Err(unknown(
+                "operational_status",
+                self.operational_status,
+                "a hive_operational_t, 0 to 4",
+            ));
         };
         unsafe {
             let reason = TOP.maybe("hive.health_reason", self.health_reason)?.unwrap_or_default();
@@ -320,7 +324,7 @@ impl Info {
                     0 => HiveHealth::Healthy,
                     1 => HiveHealth::Degraded { reason },
                     2 => HiveHealth::Unhealthy { reason },
-                    other => return Err(unknown("health_status", other, "hive_health_t")),
+                    other => return Err(unknown("health_status", other, "a hive_health_t, 0 to 2")),
                 },
                 version: TOP.owned("hive.version", self.version)?,
             })
@@ -398,7 +402,7 @@ fn applied(result: Result<HeartbeatOutcome, HeartbeatError>, out: Out<'_, u32>) 
 /// not at all; once it returns, every query sees it. `out_applied` may be NULL, else becomes a `hive_applied_t`.
 /// O(bytes).
 ///
-/// Errors: HIVE_MALFORMED, HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.
+/// Errors: HIVE_MALFORMED, also for what is not UTF-8; HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hive_registry_ingest_json(
     registry: Option<&Registry>,

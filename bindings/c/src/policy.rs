@@ -88,7 +88,7 @@ impl Checked {
                 return Ok(Self::Score(Scored { score, user: policy.user }));
             }
             other => {
-                let message = format!("policy.kind: {other} refused: a hive_policy_kind_t");
+                let message = format!("policy.kind: {other} refused: a hive_policy_kind_t, 0 to 4");
                 return Err(Failure::new(Status::HIVE_INVALID_ARGUMENT, message));
             }
         }))

@@ -9,7 +9,7 @@ use hive_registry::HiveRegistry;
 use crate::config::Config;
 use crate::list::{IdList, ProcessList, WorkerList};
 use crate::state::{Resources, State};
-use crate::status::{Outcome, Status, guard, guard_drop};
+use crate::status::{Failure, Outcome, Status, guard, guard_drop};
 use crate::text::{Out, out, some, text};
 use crate::worker::Worker;
 
@@ -39,11 +39,12 @@ pub extern "C" fn hive_registry_clone(
     registry: Option<&Registry>,
     out_registry: Option<&mut MaybeUninit<Box<Registry>>>,
 ) -> Status {
-    ask(registry, out_registry, |registry| Some(Box::new(Registry(registry.clone()))))
+    ask(registry, ("out_registry", out_registry), |registry| Some(Box::new(Registry(registry.clone()))))
 }
 
-/// Gives a handle back; the registry ends with its last handle. Reservations, models, subscriptions and lists taken
-/// from it remain valid until they are freed. No other call may be under way on this handle. NULL does nothing.
+/// Gives a handle back. The registry ends with the last of its handles, models and reservations; lists, workers, states
+/// and subscriptions taken from it remain valid until they are freed. No other call may be under way on this handle.
+/// NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_registry_free(registry: Option<Box<Registry>>) {
     guard_drop(registry);
@@ -52,10 +53,10 @@ pub extern "C" fn hive_registry_free(registry: Option<Box<Registry>>) {
 /// Writes what the registry answers, or says that there is none.
 pub(crate) fn ask<T>(
     registry: Option<&Registry>,
-    result: Out<'_, T>,
+    result: (&str, Out<'_, T>),
     question: impl FnOnce(&HiveRegistry) -> Option<T>,
 ) -> Status {
-    guard(|| answer(registry, result, question))
+    guard(|| answer(registry, result, |registry| Ok(question(registry))))
 }
 
 /// The same about something named.
@@ -66,22 +67,21 @@ pub(crate) fn ask<T>(
 pub(crate) unsafe fn ask_about<T>(
     registry: Option<&Registry>,
     (argument, name, len): (&str, *const c_char, usize),
-    result: Out<'_, T>,
+    result: (&str, Out<'_, T>),
     question: impl FnOnce(&HiveRegistry, &str) -> Option<T>,
 ) -> Status {
     guard(|| {
-        let name = unsafe { text(argument, name, len) }?;
-        answer(registry, result, |registry| question(registry, name))
+        answer(registry, result, |registry| Ok(question(registry, unsafe { text(argument, name, len) }?)))
     })
 }
 
-fn answer<T>(
+pub(crate) fn answer<T>(
     registry: Option<&Registry>,
-    result: Out<'_, T>,
-    question: impl FnOnce(&HiveRegistry) -> Option<T>,
+    (argument, result): (&str, Out<'_, T>),
+    question: impl FnOnce(&HiveRegistry) -> Result<Option<T>, Failure>,
 ) -> Outcome {
-    let (registry, result) = (some("registry", registry)?, out("out", result)?);
-    Ok(match question(&registry.0) {
+    let (registry, result) = (some("registry", registry)?, out(argument, result)?);
+    Ok(match question(&registry.0)? {
         Some(answer) => {
             result.write(answer);
             Status::HIVE_OK
@@ -102,7 +102,9 @@ pub unsafe extern "C" fn hive_registry_get_hive_state(
 ) -> Status {
     let hive = ("hive_id", hive_id, hive_id_len);
     unsafe {
-        ask_about(registry, hive, out_state, |registry, id| registry.get_hive_state(id).map(State::owned))
+        ask_about(registry, hive, ("out_state", out_state), |registry, id| {
+            registry.get_hive_state(id).map(State::owned)
+        })
     }
 }
 
@@ -113,7 +115,7 @@ pub extern "C" fn hive_registry_list_active_hives(
     max_age_ms: i64,
     out_ids: Option<&mut MaybeUninit<Box<IdList>>>,
 ) -> Status {
-    ask(registry, out_ids, |registry| Some(IdList::of(registry.list_active_hives(max_age_ms))))
+    ask(registry, ("out_ids", out_ids), |registry| Some(IdList::of(registry.list_active_hives(max_age_ms))))
 }
 
 /// Memory in use, total and free. HIVE_NONE if the hive is not registered. O(workers of the hive).
@@ -126,7 +128,7 @@ pub unsafe extern "C" fn hive_registry_get_available_resources(
 ) -> Status {
     let hive = ("hive_id", hive_id, hive_id_len);
     unsafe {
-        ask_about(registry, hive, out_resources, |registry, id| {
+        ask_about(registry, hive, ("out_resources", out_resources), |registry, id| {
             registry.get_available_resources(id).map(Resources::of)
         })
     }
@@ -153,7 +155,7 @@ pub extern "C" fn hive_registry_list_all_hives(
     registry: Option<&Registry>,
     out_ids: Option<&mut MaybeUninit<Box<IdList>>>,
 ) -> Status {
-    ask(registry, out_ids, |registry| Some(IdList::of(registry.list_all_hives())))
+    ask(registry, ("out_ids", out_ids), |registry| Some(IdList::of(registry.list_all_hives())))
 }
 
 /// How many workers the hive runs. HIVE_NONE if it is not registered. O(1).
@@ -165,10 +167,10 @@ pub unsafe extern "C" fn hive_registry_get_worker_count(
     out_count: Option<&mut MaybeUninit<usize>>,
 ) -> Status {
     let hive = ("hive_id", hive_id, hive_id_len);
-    unsafe { ask_about(registry, hive, out_count, HiveRegistry::get_worker_count) }
+    unsafe { ask_about(registry, hive, ("out_count", out_count), HiveRegistry::get_worker_count) }
 }
 
-/// Whether it was heard less than `max_age_ms` ago. O(1).
+/// Whether it was heard less than `max_age_ms` ago; false for one that is not registered. O(1).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hive_registry_is_hive_online(
     registry: Option<&Registry>,
@@ -179,7 +181,9 @@ pub unsafe extern "C" fn hive_registry_is_hive_online(
 ) -> Status {
     let hive = ("hive_id", hive_id, hive_id_len);
     unsafe {
-        ask_about(registry, hive, out_online, |registry, id| Some(registry.is_hive_online(id, max_age_ms)))
+        ask_about(registry, hive, ("out_online", out_online), |registry, id| {
+            Some(registry.is_hive_online(id, max_age_ms))
+        })
     }
 }
 
@@ -189,7 +193,7 @@ pub extern "C" fn hive_registry_hive_count(
     registry: Option<&Registry>,
     out_count: Option<&mut MaybeUninit<usize>>,
 ) -> Status {
-    ask(registry, out_count, |registry| Some(registry.hive_count()))
+    ask(registry, ("out_count", out_count), |registry| Some(registry.hive_count()))
 }
 
 /// Hives heard within the liveness window. O(hives log hives).
@@ -198,7 +202,7 @@ pub extern "C" fn hive_registry_list_online_hives(
     registry: Option<&Registry>,
     out_ids: Option<&mut MaybeUninit<Box<IdList>>>,
 ) -> Status {
-    ask(registry, out_ids, |registry| Some(IdList::of(registry.list_online_hives())))
+    ask(registry, ("out_ids", out_ids), |registry| Some(IdList::of(registry.list_online_hives())))
 }
 
 /// Online hives that, where they sent their status, are ready or busy and not unhealthy. O(hives log hives).
@@ -207,7 +211,7 @@ pub extern "C" fn hive_registry_list_available_hives(
     registry: Option<&Registry>,
     out_ids: Option<&mut MaybeUninit<Box<IdList>>>,
 ) -> Status {
-    ask(registry, out_ids, |registry| Some(IdList::of(registry.list_available_hives())))
+    ask(registry, ("out_ids", out_ids), |registry| Some(IdList::of(registry.list_available_hives())))
 }
 
 /// How many hives were heard within the liveness window. O(hives).
@@ -216,7 +220,7 @@ pub extern "C" fn hive_registry_count_online(
     registry: Option<&Registry>,
     out_count: Option<&mut MaybeUninit<usize>>,
 ) -> Status {
-    ask(registry, out_count, |registry| Some(registry.count_online()))
+    ask(registry, ("out_count", out_count), |registry| Some(registry.count_online()))
 }
 
 /// How many hives are available. O(hives).
@@ -225,7 +229,7 @@ pub extern "C" fn hive_registry_count_available(
     registry: Option<&Registry>,
     out_count: Option<&mut MaybeUninit<usize>>,
 ) -> Status {
-    ask(registry, out_count, |registry| Some(registry.count_available()))
+    ask(registry, ("out_count", out_count), |registry| Some(registry.count_available()))
 }
 
 // === workers ===
@@ -241,7 +245,7 @@ pub unsafe extern "C" fn hive_registry_get_worker(
 ) -> Status {
     let worker = ("worker_id", worker_id, worker_id_len);
     unsafe {
-        ask_about(registry, worker, out_worker, |registry, id| {
+        ask_about(registry, worker, ("out_worker", out_worker), |registry, id| {
             registry.get_worker(id).map(|(_, worker)| Worker::owned(worker))
         })
     }
@@ -258,13 +262,16 @@ pub unsafe extern "C" fn hive_registry_get_worker_on(
     out_worker: Option<&mut MaybeUninit<*mut Worker>>,
 ) -> Status {
     guard(|| {
-        let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
-        let worker_id = unsafe { text("worker_id", worker_id, worker_id_len) }?;
-        answer(registry, out_worker, |registry| registry.get_worker_on(hive_id, worker_id).map(Worker::owned))
+        answer(registry, ("out_worker", out_worker), |registry| {
+            let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
+            let worker_id = unsafe { text("worker_id", worker_id, worker_id_len) }?;
+            Ok(registry.get_worker_on(hive_id, worker_id).map(Worker::owned))
+        })
     })
 }
 
-/// The worker whose url `hive_worker_url` tells; HIVE_NONE if nobody has this id or it has no url. O(1).
+/// The worker of this id, for its url, which `hive_worker_url` tells; HIVE_NONE if nobody has this id, or it has no
+/// url. O(1).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hive_registry_get_worker_url(
     registry: Option<&Registry>,
@@ -274,7 +281,7 @@ pub unsafe extern "C" fn hive_registry_get_worker_url(
 ) -> Status {
     let worker = ("worker_id", worker_id, worker_id_len);
     unsafe {
-        ask_about(registry, worker, out_worker, |registry, id| {
+        ask_about(registry, worker, ("out_worker", out_worker), |registry, id| {
             let (_, worker) = registry.get_worker(id)?;
             worker.url.is_some().then(|| Worker::owned(worker))
         })
@@ -287,7 +294,9 @@ pub extern "C" fn hive_registry_list_all_workers(
     registry: Option<&Registry>,
     out_workers: Option<&mut MaybeUninit<Box<WorkerList>>>,
 ) -> Status {
-    ask(registry, out_workers, |registry| Some(WorkerList::of_pairs(registry.list_all_workers())))
+    ask(registry, ("out_workers", out_workers), |registry| {
+        Some(WorkerList::of_pairs(registry.list_all_workers()))
+    })
 }
 
 /// Workers whose state is "Idle". O(k log k) in them.
@@ -296,7 +305,9 @@ pub extern "C" fn hive_registry_find_idle_workers(
     registry: Option<&Registry>,
     out_workers: Option<&mut MaybeUninit<Box<WorkerList>>>,
 ) -> Status {
-    ask(registry, out_workers, |registry| Some(WorkerList::of_pairs(registry.find_idle_workers())))
+    ask(registry, ("out_workers", out_workers), |registry| {
+        Some(WorkerList::of_pairs(registry.find_idle_workers()))
+    })
 }
 
 /// Workers that have the model loaded. O(k log k) in them.
@@ -309,7 +320,7 @@ pub unsafe extern "C" fn hive_registry_find_workers_by_model(
 ) -> Status {
     let model = ("model_id", model_id, model_id_len);
     unsafe {
-        ask_about(registry, model, out_workers, |registry, id| {
+        ask_about(registry, model, ("out_workers", out_workers), |registry, id| {
             Some(WorkerList::of_pairs(registry.find_workers_by_model(id)))
         })
     }
@@ -325,7 +336,7 @@ pub unsafe extern "C" fn hive_registry_find_workers_by_backend(
 ) -> Status {
     let backend = ("backend", backend, backend_len);
     unsafe {
-        ask_about(registry, backend, out_workers, |registry, word| {
+        ask_about(registry, backend, ("out_workers", out_workers), |registry, word| {
             Some(WorkerList::of_pairs(registry.find_workers_by_backend(word)))
         })
     }
@@ -337,7 +348,7 @@ pub extern "C" fn hive_registry_total_worker_count(
     registry: Option<&Registry>,
     out_count: Option<&mut MaybeUninit<usize>>,
 ) -> Status {
-    ask(registry, out_count, |registry| Some(registry.total_worker_count()))
+    ask(registry, ("out_count", out_count), |registry| Some(registry.total_worker_count()))
 }
 
 /// The hive's workers, by worker id; an empty list if it is not registered. O(workers of the hive).
@@ -350,7 +361,7 @@ pub unsafe extern "C" fn hive_registry_get_workers_on_hive(
 ) -> Status {
     let hive = ("hive_id", hive_id, hive_id_len);
     unsafe {
-        ask_about(registry, hive, out_workers, |registry, id| {
+        ask_about(registry, hive, ("out_workers", out_workers), |registry, id| {
             Some(WorkerList::of(registry.get_workers_on_hive(id)))
         })
     }
@@ -363,7 +374,7 @@ pub extern "C" fn hive_registry_find_workers_with_capacity(
     vram_mb: u64,
     out_workers: Option<&mut MaybeUninit<Box<WorkerList>>>,
 ) -> Status {
-    ask(registry, out_workers, |registry| {
+    ask(registry, ("out_workers", out_workers), |registry| {
         Some(WorkerList::of_pairs(registry.find_workers_with_capacity(vram_mb)))
     })
 }
@@ -379,7 +390,7 @@ pub unsafe extern "C" fn hive_registry_get_workers(
 ) -> Status {
     let hive = ("hive_id", hive_id, hive_id_len);
     unsafe {
-        ask_about(registry, hive, out_processes, |registry, id| {
+        ask_about(registry, hive, ("out_processes", out_processes), |registry, id| {
             let of_hive = |process| (id.into(), process);
             Some(ProcessList::of(registry.get_workers(id)?.into_iter().map(of_hive).collect()))
         })
@@ -392,7 +403,9 @@ pub extern "C" fn hive_registry_get_all_workers(
     registry: Option<&Registry>,
     out_processes: Option<&mut MaybeUninit<Box<ProcessList>>>,
 ) -> Status {
-    ask(registry, out_processes, |registry| Some(ProcessList::of(registry.get_all_workers())))
+    ask(registry, ("out_processes", out_processes), |registry| {
+        Some(ProcessList::of(registry.get_all_workers()))
+    })
 }
 
 // === upkeep ===

@@ -7,8 +7,8 @@ use std::time::Duration;
 use hive_registry::{HiveRegistry, Model as Looked, Reservation as Held};
 
 use crate::policy::{Checked, Policy};
-use crate::registry::{Registry, ask_about};
-use crate::status::{Outcome, Status, guard, guard_drop};
+use crate::registry::{Registry, answer, ask_about};
+use crate::status::{Status, guard, guard_drop};
 use crate::text::{Str, out, some, text};
 use crate::worker::Worker;
 
@@ -66,13 +66,14 @@ pub unsafe extern "C" fn hive_registry_find_best_worker_for_model(
 ) -> Status {
     let model = ("model_id", model_id, model_id_len);
     unsafe {
-        ask_about(registry, model, out_worker, |registry, id| {
+        ask_about(registry, model, ("out_worker", out_worker), |registry, id| {
             registry.find_best_worker_for_model(id).map(|(_, worker)| Worker::owned(worker))
         })
     }
 }
 
-/// Chooses by another policy; NULL is the default rule. HIVE_NONE if it chose nobody.
+/// Chooses by another policy; NULL is the default rule. HIVE_NONE if it chose nobody. If those it chose had gone, three
+/// times running, the default rule decides.
 ///
 /// Errors: HIVE_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -84,20 +85,11 @@ pub unsafe extern "C" fn hive_registry_pick(
     out_worker: Option<&mut MaybeUninit<*mut Worker>>,
 ) -> Status {
     guard(|| {
-        let (registry, out) = (some("registry", registry)?, out("out_worker", out_worker)?);
-        let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
-        let policy = Checked::of(policy)?;
-        found(registry.0.pick(model_id, policy.as_dyn()).map(|(_, worker)| Worker::owned(worker)), out)
-    })
-}
-
-fn found<T>(found: Option<T>, out: &mut std::mem::MaybeUninit<T>) -> Outcome {
-    Ok(match found {
-        Some(found) => {
-            out.write(found);
-            Status::HIVE_OK
-        }
-        None => Status::HIVE_NONE,
+        answer(registry, ("out_worker", out_worker), |registry| {
+            let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
+            let found = registry.pick(model_id, Checked::of(policy)?.as_dyn());
+            Ok(found.map(|(_, worker)| Worker::owned(worker)))
+        })
     })
 }
 
@@ -115,13 +107,14 @@ pub unsafe extern "C" fn hive_registry_reserve_worker_for_model(
 ) -> Status {
     let model = ("model_id", model_id, model_id_len);
     unsafe {
-        ask_about(registry, model, out_reservation, |registry, id| {
+        ask_about(registry, model, ("out_reservation", out_reservation), |registry, id| {
             registry.reserve_worker_for_model(id).map(|held| Box::new(Reservation(held)))
         })
     }
 }
 
-/// Chooses by another policy and counts the reservation.
+/// Chooses by another policy, as `hive_registry_pick`, and counts the reservation. If those it chose had gone or were
+/// taken, three times running, the default rule decides.
 ///
 /// Errors: HIVE_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -133,11 +126,11 @@ pub unsafe extern "C" fn hive_registry_reserve_with(
     out_reservation: Option<&mut MaybeUninit<Box<Reservation>>>,
 ) -> Status {
     guard(|| {
-        let (registry, out) = (some("registry", registry)?, out("out_reservation", out_reservation)?);
-        let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
-        let policy = Checked::of(policy)?;
-        let held = registry.0.reserve_with(model_id, policy.as_dyn());
-        found(held.map(|held| Box::new(Reservation(held))), out)
+        answer(registry, ("out_reservation", out_reservation), |registry| {
+            let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
+            let held = registry.reserve_with(model_id, Checked::of(policy)?.as_dyn());
+            Ok(held.map(|held| Box::new(Reservation(held))))
+        })
     })
 }
 
@@ -213,10 +206,10 @@ pub unsafe extern "C" fn hive_registry_model(
     out_model: Option<&mut MaybeUninit<Box<Model>>>,
 ) -> Status {
     guard(|| {
-        let (registry, out) = (some("registry", registry)?, out("out_model", out_model)?);
-        let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
-        out.write(Box::new(Model(registry.0.model(model_id)?)));
-        Ok(Status::HIVE_OK)
+        answer(registry, ("out_model", out_model), |registry| {
+            let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
+            Ok(Some(Box::new(Model(registry.model(model_id)?))))
+        })
     })
 }
 
@@ -234,7 +227,9 @@ pub extern "C" fn hive_model_find_best_worker(
 ) -> Status {
     guard(|| {
         let (model, out) = (some("model", model)?, out("out_worker", out_worker)?);
-        found(model.0.find_best_worker().map(|(_, worker)| Worker::owned(worker)), out)
+        let Some((_, worker)) = model.0.find_best_worker() else { return Ok(Status::HIVE_NONE) };
+        out.write(Worker::owned(worker));
+        Ok(Status::HIVE_OK)
     })
 }
 
@@ -246,7 +241,9 @@ pub extern "C" fn hive_model_reserve_worker(
 ) -> Status {
     guard(|| {
         let (model, out) = (some("model", model)?, out("out_reservation", out_reservation)?);
-        found(model.0.reserve_worker().map(|held| Box::new(Reservation(held))), out)
+        let Some(held) = model.0.reserve_worker() else { return Ok(Status::HIVE_NONE) };
+        out.write(Box::new(Reservation(held)));
+        Ok(Status::HIVE_OK)
     })
 }
 

@@ -76,6 +76,15 @@ impl Resources {
 
 // === states ===
 
+/// Another owner of the same record; NULL for NULL. O(1), allocates nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_state_clone(state: *const State) -> *mut State {
+    if !state.is_null() {
+        unsafe { Arc::increment_strong_count(state.cast::<HiveRuntimeState>()) };
+    }
+    state.cast_mut()
+}
+
 /// Gives an owned state back. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hive_state_free(state: *mut State) {
@@ -163,7 +172,7 @@ pub extern "C" fn hive_registry_snapshot(
     registry: Option<&Registry>,
     out_snapshot: Option<&mut MaybeUninit<Box<Snapshot>>>,
 ) -> Status {
-    ask(registry, out_snapshot, |registry| Some(Box::new(Snapshot(registry.snapshot()))))
+    ask(registry, ("out_snapshot", out_snapshot), |registry| Some(Box::new(Snapshot(registry.snapshot()))))
 }
 
 /// NULL does nothing.

@@ -24,7 +24,7 @@ pub struct Totals {
     pub superseded: u64,
     /// Heartbeats of removed hives, dropped.
     pub removed: u64,
-    /// Heartbeats refused with an error.
+    /// Heartbeats that the registry refused with an error; structs that could not be read at all are not counted.
     pub refused: u64,
     /// Picks and reservations that found a worker.
     pub picks: u64,
@@ -80,7 +80,7 @@ pub extern "C" fn hive_registry_stats(
     registry: Option<&Registry>,
     out_stats: Option<&mut MaybeUninit<Box<Stats>>>,
 ) -> Status {
-    ask(registry, out_stats, |registry| Some(Box::new(Stats(registry.stats()))))
+    ask(registry, ("out_stats", out_stats), |registry| Some(Box::new(Stats(registry.stats()))))
 }
 
 /// Heartbeat statistics of one hive. HIVE_NONE if it is not registered. O(1).
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn hive_registry_hive_stats(
 ) -> Status {
     let hive = ("hive_id", hive_id, hive_id_len);
     unsafe {
-        ask_about(registry, hive, out_stats, |registry, id| {
+        ask_about(registry, hive, ("out_stats", out_stats), |registry, id| {
             registry.hive_stats(id).map(|beats| HiveStats::of(&beats, Str::EMPTY))
         })
     }

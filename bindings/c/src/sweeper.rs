@@ -15,8 +15,8 @@ pub struct Sweeper {
     _thread: Thread,
 }
 
-/// Starts a thread that calls `hive_registry_evict_stale` every `every_ms` (at least 1), until the sweeper or the last
-/// handle on the registry is freed.
+/// Starts a thread that calls `hive_registry_evict_stale` every `every_ms` (at least 1), until the sweeper is freed or
+/// the registry ends.
 ///
 /// Errors: HIVE_SYSTEM if the system refuses the thread.
 #[unsafe(no_mangle)]

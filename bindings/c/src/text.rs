@@ -108,7 +108,8 @@ pub(crate) unsafe fn items<'t, T>(
         return if len == 0 { Ok(&[]) } else { Err(Failure::null(&argument())) };
     }
     if len.checked_mul(size_of::<T>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-        let message = format!("{}: {len} refused: at most PTRDIFF_MAX bytes", argument());
+        let message =
+            format!("{}: {len} of {} bytes refused: at most PTRDIFF_MAX bytes", argument(), size_of::<T>());
         return Err(Failure::new(Status::HIVE_INVALID_LENGTH, message));
     }
     Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
