@@ -245,7 +245,7 @@ static void end(struct scheduler *scheduler) {
 int main(int argc, char **argv) {
     struct scheduler scheduler = {.most = SIZE_MAX};
     bool recorded = true;
-    for (int at = 1; at < argc; at++) {
+    for (int at = 1; at < argc; at += 2) {
         const char *value = at + 1 < argc ? argv[at + 1] : "";
         char *left = NULL;
         if (strcmp(argv[at], "--help") == 0) {
@@ -260,7 +260,6 @@ int main(int argc, char **argv) {
             fputs(USAGE, stderr);
             return 2;
         }
-        at++;
     }
 
     /* Under --clock arrival it moves, too, but nobody goes by it. */

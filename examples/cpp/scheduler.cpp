@@ -244,7 +244,7 @@ private:
 
 int main(int argc, char** argv) {
     Options options;
-    for (int at = 1; at < argc; ++at) {
+    for (int at = 1; at < argc; at += 2) {
         const std::string_view option = argv[at];
         const std::string_view value = at + 1 < argc ? argv[at + 1] : "";
         if (option == "--help") {
@@ -257,7 +257,6 @@ int main(int argc, char** argv) {
             std::cerr << USAGE;
             return 2;
         }
-        ++at;
     }
 
     bool all_good = true;
