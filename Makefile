@@ -140,7 +140,7 @@ lint: ## Formatting, clippy, documentation: without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 lint-benches: ## The same for the crates beside the workspace; clippy not for the peers, which build for long
-	for crate in count peers report; do $(CARGO) fmt --check --manifest-path benches/$$crate/Cargo.toml || exit 1; done
+	for crate in c count peers report; do $(CARGO) fmt --check --manifest-path benches/$$crate/Cargo.toml || exit 1; done
 	$(CARGO) clippy --locked --all-targets --manifest-path benches/count/Cargo.toml -- -D warnings
 	$(CARGO) clippy --locked --all-targets $(REPORT) -- -D warnings
 
