@@ -804,3 +804,11 @@ fn s9_explain_counts_each_worker_under_its_reason() {
     let silent = registry.explain("m");
     assert_eq!((silent.workers, silent.stale, silent.idle_fallbacks, silent.pick), (13, 13, 0, None));
 }
+
+#[test]
+fn a_reservation_names_its_worker_when_it_is_printed() {
+    let (registry, _) = registry();
+    apply(&registry, beat("h", T0, vec![worker("w", "m")]));
+    let held = registry.reserve_worker_for_model("m").expect("it is eligible");
+    assert_eq!(format!("{held:?}"), r#"Reservation { hive_id: "h", worker_id: "w", .. }"#);
+}
