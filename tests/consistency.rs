@@ -277,6 +277,48 @@ fn any_workers(rng: &mut Rng) -> Vec<WorkerState> {
     some.into_values().collect()
 }
 
+/// More than are corrected one by one: all in one pass, which moves what remains.
+#[test]
+fn c3_a_mass_silence_and_its_end_leave_every_index_equal_to_a_scan() {
+    const HIVES: i64 = 600;
+    let (registry, clock) = registry();
+    let graded = |hive: i64| WorkerState { gpu_percent: Some((hive % 97) as f32), ..worker("w", "m") };
+    let beats = |hives: &mut dyn Iterator<Item = i64>, now: i64| {
+        for hive in hives {
+            apply(&registry, beat(&format!("h{hive:03}"), now, vec![graded(hive)]));
+        }
+    };
+    // The least loaded of those that beat, all of them and in order, each taken once.
+    let best_first = |beating: &dyn Fn(i64) -> bool| {
+        let mut expected: Vec<_> = (0..HIVES).filter(|hive| beating(*hive)).collect();
+        expected.sort_by_key(|hive| (hive % 97, *hive));
+        let held: Vec<_> = expected.iter().map(|_| registry.reserve_worker_for_model("m")).collect();
+        let taken: Vec<_> = held.iter().flatten().map(|held| held.hive_id().to_string()).collect();
+        (taken, expected.iter().map(|hive| format!("h{hive:03}")).collect::<Vec<_>>())
+    };
+    // The most loaded, so that all the others are looked at before them.
+    let beats_on = |hive: i64| hive % 97 > 80;
+    beats(&mut (0..HIVES), T0);
+    clock.advance(Duration::from_secs(29));
+    beats(&mut (0..HIVES).filter(|hive| beats_on(*hive)), T0 + 29_000);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(name(registry.find_best_worker_for_model("m")).as_deref(), Some("h081/w"));
+    assert_indexes_equal_a_scan(&registry);
+    let (taken, expected) = best_first(&beats_on);
+    assert_eq!(taken.first(), expected.first());
+    assert_eq!(taken.iter().collect::<BTreeSet<_>>(), expected.iter().collect());
+    // They go and come again from their places.
+    for hive in (0..HIVES).step_by(7) {
+        assert!(registry.remove_hive(&format!("h{hive:03}")));
+    }
+    assert_indexes_equal_a_scan(&registry);
+    beats(&mut (0..HIVES).filter(|hive| hive % 7 != 0), T0 + 30_000);
+    assert_indexes_equal_a_scan(&registry);
+    assert_eq!(registry.explain("m").eligible, registry.total_worker_count());
+    let (taken, expected) = best_first(&|hive| hive % 7 != 0);
+    assert_eq!(taken.iter().collect::<BTreeSet<_>>(), expected.iter().collect());
+}
+
 #[test]
 fn c3_after_churn_every_index_equals_a_scan() {
     for seed in 0..10 {

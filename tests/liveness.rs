@@ -66,6 +66,17 @@ fn l1_live_means_younger_than_the_age_under_both_clocks() {
 }
 
 #[test]
+fn l1_holds_before_1970_as_well() {
+    let clock = ManualClock::new(-DAY_MS);
+    let registry = HiveRegistry::builder().clock(clock.clone()).build().expect("the defaults are valid");
+    apply(&registry, beat("h", -DAY_MS, vec![worker("w", "m")]));
+    assert_online(&registry, "h", true);
+    clock.advance(ms(30_000));
+    assert_online(&registry, "h", false);
+    assert_eq!(best(&registry), None);
+}
+
+#[test]
 fn l1_reported_is_the_payloads_timestamp_and_never_later_than_its_arrival() {
     let (registry, clock) = registry();
     apply(&registry, beat("late", T0 - 20_000, vec![]));

@@ -248,6 +248,33 @@ fn parking_against_a_heartbeat() {
     });
 }
 
+/// Looks at each candidate there is, and chooses the last.
+struct Last;
+
+impl Policy for Last {
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+        (0..candidates.len()).filter(|at| candidates.get(*at).is_some()).last()
+    }
+}
+
+/// A policy looks at a silent hive's worker, and so parks it, while the hive beats.
+#[test]
+fn a_policy_that_parks_against_a_heartbeat() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        let one = || vec![worker("Busy", Some(1))];
+        beat(&registry, "a", one());
+        beat(&registry, "b", one());
+        clock.advance(Duration::from_secs(30));
+        beat_at(&registry, "a", HALF_A_MINUTE_LATER, one());
+        let other = beside(&registry, move |registry| drop(registry.pick(MODEL, &Last)));
+        beat_at(&registry, "b", HALF_A_MINUTE_LATER, one());
+        other.join().expect("no panic");
+        let held = [(); 2].map(|()| registry.reserve_worker_for_model(MODEL));
+        assert!(held.iter().all(Option::is_some), "both hives are heard");
+    });
+}
+
 /// The published winner goes while a reader holds it: another that was there throughout is found.
 #[test]
 fn a_winner_that_goes_while_a_reader_holds_it() {

@@ -669,6 +669,46 @@ fn s8_a_policy_of_ones_own_sees_every_eligible_worker_and_decides() {
     assert_eq!(told(&registry, "2").reservations, 1);
 }
 
+/// What a policy sees at each place, one after the other, and how many places there were before and are after.
+fn looked_at(registry: &HiveRegistry) -> (usize, Vec<Option<String>>, usize) {
+    let seen = Mutex::new(None);
+    let looks = choose(|candidates| {
+        let before = candidates.len();
+        let found: Vec<_> = (0..before)
+            .map(|at| candidates.get(at).map(|found| found.worker.worker_id.to_string()))
+            .collect();
+        *seen.lock().unwrap() = Some((before, found, candidates.len()));
+        None
+    });
+    assert_eq!(registry.pick("m", &looks), None);
+    seen.into_inner().unwrap().expect("it was asked")
+}
+
+#[test]
+fn s8_a_candidate_found_ineligible_is_taken_out() {
+    let told = |ids: &[Option<&str>]| ids.iter().map(|id| id.map(String::from)).collect::<Vec<_>>();
+    let busier = WorkerState { gpu_percent: Some(50.0), ..limited("a", 1) };
+    let (registry, _) = hive(vec![busier, limited("b", 1), limited("c", 1)]);
+    // By a policy, which does not hold the ranking's lock: "a" is full and still ranked, and nobody looks, for others
+    // are better.
+    let held = registry.reserve_with("m", &choose(|candidates| candidates.get(0).map(|_| 0)));
+    assert_eq!(held.as_ref().expect("there is room").worker().worker_id, "a");
+    assert_eq!(looked_at(&registry), (3, told(&[None, Some("b"), None]), 2), "c takes the place of a");
+    assert_eq!(looked_at(&registry), (2, told(&[Some("c"), Some("b")]), 2));
+    drop(held);
+    assert_eq!(looked_at(&registry), (3, told(&[Some("c"), Some("b"), Some("a")]), 3));
+}
+
+#[test]
+fn s8_a_worker_of_a_silent_hive_is_no_candidate() {
+    // The better one, so that the pick itself does not come upon the other.
+    let (registry, clock) = hive(vec![at("live", 0.0)]);
+    apply(&registry, beat("g", T0, vec![at("silent", 50.0)]));
+    clock.advance(Duration::from_secs(30));
+    apply(&registry, beat("h", T0 + 30_000, vec![at("live", 0.0)]));
+    assert_eq!(looked_at(&registry), (2, vec![Some("live".into()), None], 1));
+}
+
 #[test]
 fn s8_candidates_fall_back_to_the_idle_workers() {
     let other = |state: &str, id: &str| worker_in(state, id, "n");
@@ -803,4 +843,12 @@ fn s9_explain_counts_each_worker_under_its_reason() {
     clock.advance(Duration::from_secs(20));
     let silent = registry.explain("m");
     assert_eq!((silent.workers, silent.stale, silent.idle_fallbacks, silent.pick), (13, 13, 0, None));
+}
+
+#[test]
+fn a_reservation_names_its_worker_when_it_is_printed() {
+    let (registry, _) = registry();
+    apply(&registry, beat("h", T0, vec![worker("w", "m")]));
+    let held = registry.reserve_worker_for_model("m").expect("it is eligible");
+    assert_eq!(format!("{held:?}"), r#"Reservation { hive_id: "h", worker_id: "w", .. }"#);
 }

@@ -203,17 +203,19 @@ mod stopped {
             apply(&registry, beat(&format!("dead-{hive}"), Utc::now().timestamp_millis(), vec![idle]));
         }
         let sweeper = registry.spawn_sweeper(window / 4, window).expect("a thread");
-        println!("child: ready");
         let until = Instant::now() + 3 * window + Duration::from_secs(60);
+        all_beat(&registry);
+        println!("child: ready");
         loop {
-            all_beat(&registry);
             let heard = Instant::now();
-            std::thread::sleep(window / 50);
+            // Long, so that the signal comes meanwhile and not between two heartbeats.
+            std::thread::sleep(window / 2);
             // Longer than the window by more than a tick of the coarse clock.
             if heard.elapsed() > window + Duration::from_millis(50) {
                 break;
             }
             assert!(Instant::now() < until, "nobody stopped this process");
+            all_beat(&registry);
         }
         // All were silent for longer than the window: nobody is known to be alive.
         assert_eq!(picked(&registry), BTreeSet::new());

@@ -112,4 +112,20 @@ mod tests {
         assert!(chunks.is_empty() && chunks.pop().is_none());
         assert_eq!(chunks.0.capacity(), 0);
     }
+    #[test]
+    fn memory_follows_the_length() {
+        let of = |entries: usize| {
+            let mut chunks = Chunks::new();
+            (0..16 * CHUNK).for_each(|n| chunks.push(n));
+            while chunks.len() > entries {
+                chunks.pop();
+            }
+            (chunks.0.capacity(), chunks.0[0].capacity())
+        };
+        // A quarter in use is no reason to move yet; with less, twice as much as is in use is kept.
+        assert_eq!(of(4 * CHUNK).0, 16);
+        assert_eq!(of(3 * CHUNK).0, 6);
+        assert_eq!(of(CHUNK / 4), (2, CHUNK));
+        assert_eq!(of(CHUNK / 4 - 1), (2, CHUNK / 2 - 2));
+    }
 }

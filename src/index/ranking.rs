@@ -132,7 +132,8 @@ impl Ranking {
     pub(crate) fn join(&self, slot: &Arc<Slot>, record: &WorkerInfo) {
         let mut book = self.book.lock();
         debug_assert!(!book.retired, "a retired ranking cannot be joined");
-        let key = slot.settle_as(self.side, record, book.published == address(slot));
+        // Who is no member is not published.
+        let key = slot.settle_as(self.side, record, false);
         book.insert(slot.clone(), key);
         self.publish_unless_behind(book);
     }

@@ -265,8 +265,20 @@ mod tests {
                         prop_assert_eq!(tree.swap_remove(at), Some(plain.swap_remove(at).1));
                     }
                     4 if class == 0 => {
-                        let mut gone = Vec::new();
-                        tree.retain(|item| item % 3 != 0, |_, seen, _, _| seen, |item| gone.push(item));
+                        let (mut stays, mut gone) = (Vec::new(), Vec::new());
+                        let keep = |item: &u64, seen: bool, at: usize, to: usize| {
+                            stays.push((*item, at, to));
+                            seen
+                        };
+                        tree.retain(|item| item % 3 != 0, keep, |item| gone.push(item));
+                        let before = plain.iter().map(|(_, item)| *item).enumerate();
+                        let mut to = 0;
+                        let told = before.map(|(at, item)| {
+                            let told = (item, at, to);
+                            to += usize::from(item % 3 != 0);
+                            told
+                        });
+                        prop_assert_eq!(stays, told.collect::<Vec<_>>());
                         prop_assert!(gone.iter().all(|item| item % 3 == 0));
                         plain.retain(|(_, item)| item % 3 != 0);
                     }
