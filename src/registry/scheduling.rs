@@ -90,7 +90,8 @@ impl HiveRegistry {
     }
 
     /// Starts a thread that calls [`evict_stale`](Self::evict_stale) every so often (at least 1 ms apart), until
-    /// the handle or the last handle on the registry is dropped (L4).
+    /// the handle or the last handle on the registry is dropped (L4). A clock of the user's that panics ends the
+    /// thread.
     ///
     /// # Errors
     ///
