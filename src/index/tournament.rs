@@ -288,6 +288,11 @@ mod tests {
                 prop_assert_eq!(tree.best(), least);
                 prop_assert_eq!(tree.len(), plain.len());
                 prop_assert!(tree.items().eq(plain.iter().map(|(_, item)| item)));
+                let mut below = plain.len();
+                for level in &tree.levels {
+                    prop_assert_eq!(level.len(), below.div_ceil(FAN), "groups above {} places", below);
+                    below = level.len();
+                }
             }
         }
     }
