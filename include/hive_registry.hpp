@@ -599,6 +599,8 @@ using ProcessList = detail::List<hive_process_list_t, hive_process_list_free, de
 
 // === states ===
 
+class State;
+
 namespace detail {
 
 /// What a hive's state tells, whoever owns it.
@@ -620,6 +622,8 @@ public:
         std::size_t count = 0;
         return hive_state_device_count(raw(), &count) ? std::optional(Range<DeviceItems>(raw())) : std::nullopt;
     }
+    /// Another owner of the same record. Copies nothing.
+    State keep() const noexcept;
 
 private:
     const hive_state_t* raw() const noexcept { return static_cast<const Self*>(this)->get(); }
@@ -646,6 +650,11 @@ public:
     operator StateView() const& noexcept { return StateView(get()); }
     operator StateView() const&& = delete;
 };
+
+template <class Self>
+State detail::StateFields<Self>::keep() const noexcept {
+    return State(hive_state_clone(raw()));
+}
 
 // === snapshots ===
 

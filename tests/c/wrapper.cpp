@@ -165,6 +165,11 @@ static void moves() {
     auto state = other.get_hive_state("h");
     const hive::State state_taken = std::move(*state);
     CHECK(state->workers().empty() && !state->info() && !state->devices() && state_taken.workers().size() == 2);
+    {
+        const hive::StateView view = state_taken;
+        const hive::State kept_state = view.keep();
+        CHECK(kept_state.hive_id() == "h" && kept_state.get() == state_taken.get() && !state->keep());
+    }
     hive::Events events = other.subscribe(4);
     const hive::Events events_taken = std::move(events);
     CHECK_ERROR(events.next(), HIVE_NULL_ARGUMENT, "events");
