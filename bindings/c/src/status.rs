@@ -153,3 +153,19 @@ const NAMES: [&str; 15] = [
     "HIVE_SYSTEM",
     "HIVE_PANIC",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_here_and_leaves_its_words() {
+        let kept = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let status = guard(|| panic!("at {}", 7));
+        std::panic::set_hook(kept);
+        assert_eq!(status, Status::HIVE_PANIC);
+        assert_eq!(LAST.with(|last| last.borrow().clone()), "panic: at 7");
+        assert_eq!(guard(|| Ok(Status::HIVE_NONE)), Status::HIVE_NONE, "and the next call goes on");
+    }
+}
