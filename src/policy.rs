@@ -28,8 +28,8 @@ use crate::sync::Ordering;
 ///
 /// impl Policy for Roomiest {
 ///     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
-///         (0..candidates.len().min(32))
-///             .filter_map(|at| Some((at, candidates.get(at)?)))
+///         (0..32)
+///             .map_while(|at| Some((at, candidates.get(at)?)))
 ///             .max_by_key(|(_, candidate)| candidate.worker.vram_free_bytes())
 ///             .map(|(at, _)| at)
 ///     }
@@ -118,10 +118,27 @@ impl Candidates<'_> {
         self.len() == 0
     }
 
-    /// The candidate at `at`; none once it has gone, or if there are not so many. O(1), a short lock; O(log n)
-    /// if it proves ineligible.
+    /// The candidate at `at`; none if there are not so many. One that proves ineligible leaves, and the last one takes
+    /// its place: whoever asks for 0, 1, 2 and so on up to none has seen each once. O(1), a short lock; O(log n) for
+    /// each that leaves.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<Candidate> {
+        let mut left = 0;
+        while at < self.len() {
+            if let Some(candidate) = self.look(at) {
+                return Some(candidate);
+            }
+            left += 1;
+            // Silence comes in masses.
+            if left == CORRECTIONS {
+                self.ranking.correct(self.view);
+            }
+        }
+        None
+    }
+
+    /// The candidate at `at`, unless it proves ineligible and leaves, or there are not so many.
+    fn look(&self, at: usize) -> Option<Candidate> {
         let fit = self.ranking.nth(at, self.view)?;
         Some(self.see(at, fit))
     }
@@ -164,7 +181,7 @@ impl Candidates<'_> {
             0 => None,
             len => {
                 let at = choose(len);
-                self.get(at).map(|candidate| (at, candidate))
+                self.look(at).map(|candidate| (at, candidate))
             }
         };
         (0..CORRECTIONS).find_map(|_| draw()).or_else(|| {

@@ -693,7 +693,7 @@ fn s8_a_candidate_found_ineligible_is_taken_out() {
     // are better.
     let held = registry.reserve_with("m", &choose(|candidates| candidates.get(0).map(|_| 0)));
     assert_eq!(held.as_ref().expect("there is room").worker().worker_id, "a");
-    assert_eq!(looked_at(&registry), (3, told(&[None, Some("b"), None]), 2), "c takes the place of a");
+    assert_eq!(looked_at(&registry), (3, told(&[Some("c"), Some("b"), None]), 2), "c takes the place of a");
     assert_eq!(looked_at(&registry), (2, told(&[Some("c"), Some("b")]), 2));
     drop(held);
     assert_eq!(looked_at(&registry), (3, told(&[Some("c"), Some("b"), Some("a")]), 3));
@@ -707,6 +707,30 @@ fn s8_a_worker_of_a_silent_hive_is_no_candidate() {
     clock.advance(Duration::from_secs(30));
     apply(&registry, beat("h", T0 + 30_000, vec![at("live", 0.0)]));
     assert_eq!(looked_at(&registry), (2, vec![Some("live".into()), None], 1));
+}
+
+#[test]
+fn s8_every_eligible_candidate_is_looked_at_once() {
+    let (registry, clock) = hive(Vec::new());
+    let name = |at: usize| format!("{}-{at:03}", if at % 3 == 0 { "live" } else { "silent" });
+    for at in 0..300 {
+        let busier = if at % 3 == 0 { 0.0 } else { 50.0 };
+        apply(&registry, beat(&format!("h-{at}"), T0, vec![self::at(&name(at), busier)]));
+    }
+    clock.advance(Duration::from_secs(30));
+    for at in (0..300).step_by(3) {
+        apply(&registry, beat(&format!("h-{at}"), T0 + 30_000, vec![self::at(&name(at), 0.0)]));
+    }
+    let seen = Mutex::new(Vec::new());
+    let all = choose(|candidates| {
+        let found = (0..).map_while(|at| candidates.get(at));
+        seen.lock().unwrap().extend(found.map(|found| found.worker.worker_id.to_string()));
+        None
+    });
+    assert_eq!(registry.pick("m", &all), None);
+    let mut seen = seen.into_inner().unwrap();
+    seen.sort();
+    assert_eq!(seen, (0..300).step_by(3).map(name).collect::<Vec<_>>());
 }
 
 #[test]

@@ -204,6 +204,32 @@ static void who_went_while_it_was_looked_at_is_not_picked(void) {
     hive_clock_free(clock);
 }
 
+/* The first letter, times what the user says. */
+static bool by_name(void *user, const hive_candidate_t *candidate, double *out_score) {
+    *out_score = *(const int *)user * (double)hive_worker_id(candidate->worker).ptr[0];
+    return true;
+}
+
+/* "a" is full and still ranked, for nobody has looked since: it leaves its place to "c". */
+static void who_is_full_hides_nobody(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    hive_worker_report_t workers[] = {worker("a", "m"), worker("b", "m"), worker("c", "m")};
+    workers[0].gpu_percent = (hive_opt_f32_t){true, 30};
+    workers[0].max_concurrency = (hive_opt_u32_t){true, 1};
+    beat(registry, "gpu-1", 1, workers, 3);
+    int way = 1;
+    hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = by_name, .user = &way};
+    hive_reservation_t *held = NULL;
+    CHECK_STATUS(hive_registry_reserve_with(registry, TEXT("m"), &policy, &held), HIVE_OK);
+    CHECK_EQ(hive_worker_id(hive_reservation_worker(held)).ptr[0], 'a');
+    way = -1;
+    CHECK_EQ(picks(registry, &policy), 'c');
+    hive_reservation_free(held);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
 static void what_means_nothing_is_refused(void) {
     hive_clock_t *clock = clock_new();
     hive_registry_t *registry = fleet(clock);
@@ -233,6 +259,7 @@ int main(void) {
     a_score_that_is_not_written_passes_over();
     a_score_may_call_the_registry();
     who_went_while_it_was_looked_at_is_not_picked();
+    who_is_full_hides_nobody();
     what_means_nothing_is_refused();
     return 0;
 }

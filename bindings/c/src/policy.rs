@@ -105,8 +105,8 @@ impl Checked {
 impl Choose for Scored {
     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
-        for at in 0..candidates.len() {
-            let Some(candidate) = candidates.get(at) else { continue };
+        for at in 0.. {
+            let Some(candidate) = candidates.get(at) else { break };
             let view = Candidate {
                 worker: Worker::view(&candidate.worker),
                 load: candidate.load,
