@@ -36,7 +36,8 @@ pub(crate) fn used_gb(workers: &[Arc<WorkerInfo>], config: &Config) -> (f32, f32
     let sum = |field: fn(&WorkerInfo) -> Option<u64>, assumed_gb: f32| {
         let gb =
             |worker: &Arc<WorkerInfo>| field(worker).map_or(f64::from(assumed_gb), |bytes| bytes as f64 / GB);
-        workers.iter().map(gb).sum::<f64>() as f32
+        // The sum of none is -0.0.
+        workers.iter().map(gb).sum::<f64>().abs() as f32
     };
     (
         sum(|worker| worker.vram_bytes, config.assumed_vram_gb),

@@ -139,6 +139,7 @@ fn g1_of_an_unknown_hive_nothing_is_told() {
     apply(&registry, beat("h", T0, vec![]));
     let info = resources(&registry);
     assert_eq!((info.vram_used_gb, info.ram_used_gb, info.worker_count), (0.0, 0.0, 0));
+    assert!(info.vram_used_gb.is_sign_positive() && info.ram_used_gb.is_sign_positive(), "not -0.0");
     assert_eq!((info.vram_total_gb, info.vram_free_gb), (None, None));
 }
 

@@ -220,7 +220,8 @@ pub(crate) fn parse(body: &[u8]) -> Result<Body<'_>, HeartbeatError> {
 fn explain(body: &[u8], error: &serde_json::Error) -> HeartbeatError {
     let mut json = serde_json::Deserializer::from_slice(body);
     let (field, message) = match serde_path_to_error::deserialize::<_, Body<'_>>(&mut json) {
-        Err(traced) => (traced.path().to_string(), traced.inner().to_string()),
+        // A body that ends too early is said to end nowhere.
+        Err(traced) => (traced.path().to_string().replace('?', "."), traced.inner().to_string()),
         // A valid body with something after it.
         Ok(_) => (".".to_owned(), error.to_string()),
     };
