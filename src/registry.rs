@@ -103,7 +103,16 @@ impl HiveRegistry {
                 format_args!("the hive_id it is given for, {hive_id:?}"),
             ));
         }
-        self.take(Body::Plain((&payload).into()))
+        self.ingest_payload(&payload)
+    }
+
+    /// Applies a heartbeat that the caller keeps: for replays, which fill one payload again and again.
+    ///
+    /// # Errors
+    ///
+    /// What [`HeartbeatError`] says; then nothing changed.
+    pub fn ingest_payload(&self, payload: &HiveHeartbeatPayload) -> Result<HeartbeatOutcome, HeartbeatError> {
+        self.take(Body::Plain(payload.into()))
     }
 
     /// Applies a heartbeat in the telemetry form; otherwise as [`update_hive_state`](Self::update_hive_state).
