@@ -1,0 +1,61 @@
+//! What a child process inherits by `fork()` is not usable: the locks may be held by threads that it does not have.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+
+use crate::error::HiveRegistryError;
+
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Called in the child by `os.register_at_fork`.
+#[pyfunction]
+#[pyo3(name = "_after_fork_in_child")]
+pub(crate) fn after_fork_in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Something that only the process that made it may touch. In a child it is neither used nor dropped, for both may
+/// take locks.
+pub(crate) struct Owned<T> {
+    /// Some until the drop.
+    value: Option<T>,
+    generation: u32,
+}
+
+impl<T> Owned<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { value: Some(value), generation: GENERATION.load(Ordering::Relaxed) }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.generation == GENERATION.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self) -> PyResult<&T> {
+        self.value.as_ref().filter(|_| self.is_ours()).ok_or_else(|| {
+            HiveRegistryError::new_err(
+                "made before fork(): a child process cannot use it; make a registry of its own in the child",
+            )
+        })
+    }
+}
+
+/// What a mutex holds, if this process may have it.
+pub(crate) fn take<T>(held: &Mutex<Option<Owned<T>>>) -> PyResult<Option<Owned<T>>> {
+    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(owned) = &*held {
+        owned.get()?;
+    }
+    Ok(held.take())
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if !self.is_ours() {
+            std::mem::forget(self.value.take());
+        }
+    }
+}

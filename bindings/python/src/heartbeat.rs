@@ -1,0 +1,72 @@
+//! Heartbeats from Python: JSON as `bytes` or `str`, and what the encoder of `hive_registry._heartbeats` makes JSON of:
+//! dicts and dataclasses.
+
+use hive_registry::{HeartbeatError, Limits};
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
+use serde::de::DeserializeOwned;
+
+use crate::error::{HeartbeatError as Raised, Refused};
+use crate::python::module;
+
+/// JSON that Python owns: readable without the interpreter.
+pub(crate) enum Json {
+    Bytes(PyBackedBytes),
+    Text(PyBackedStr),
+}
+
+impl Json {
+    /// A heartbeat in any form.
+    pub(crate) fn of(heartbeat: &Bound<'_, PyAny>) -> PyResult<Self> {
+        static HEARTBEATS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+        if heartbeat.is_instance_of::<PyString>() || heartbeat.extract::<PyBackedBytes>().is_ok() {
+            return Self::given(heartbeat);
+        }
+        let py = heartbeat.py();
+        let encode = module(py, &HEARTBEATS, "hive_registry._heartbeats")?.getattr("encode")?;
+        Self::given(&encode.call1((heartbeat,))?)
+    }
+
+    /// JSON as it is.
+    pub(crate) fn given(json: &Bound<'_, PyAny>) -> PyResult<Self> {
+        match json.extract::<PyBackedBytes>() {
+            Ok(bytes) => Ok(Self::Bytes(bytes)),
+            Err(_) => text(".", json).map(Self::Text),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Text(text) => text.as_bytes(),
+        }
+    }
+
+    /// As one of the registry's payload types, with its errors.
+    pub(crate) fn parse<T: DeserializeOwned>(&self, limits: &Limits) -> Result<T, Refused> {
+        let (bytes, bound) = (self.bytes(), limits.heartbeat_bytes);
+        if bytes.len() > bound {
+            return Err(
+                HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: bytes.len(), bound }.into()
+            );
+        }
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let parsed =
+            serde_path_to_error::deserialize(&mut json).map_err(|error| HeartbeatError::Malformed {
+                // A body that ends too early is said to end nowhere.
+                field: error.path().to_string().replace('?', "."),
+                message: error.inner().to_string(),
+            })?;
+        Ok(parsed)
+    }
+}
+
+/// Text that a heartbeat may have: UTF-8.
+pub(crate) fn text(field: &str, value: &Bound<'_, PyAny>) -> PyResult<PyBackedStr> {
+    value.extract().map_err(|error: PyErr| match value.is_instance_of::<PyString>() {
+        true => Raised::new_err(format!("{field}: refused: text without lone surrogates")),
+        false => error,
+    })
+}

@@ -1,0 +1,52 @@
+//! `hive_registry._core`: the registry for Python.
+//!
+//! Docstrings are in `python/hive_registry/_core.pyi`, where editors and type checkers read them; here they say the same
+//! in short, for `help()`.
+//!
+//! **Waiting with the interpreter held.** What may take long (ingesting, scans, snapshots, waiting for events) lets the
+//! interpreter go. A pick or a reservation takes less time than letting go does, so it keeps it; it may wait for a
+//! lock of the registry, whose holder never waits for the interpreter: no Python runs under a lock.
+
+mod arrow;
+mod clock;
+mod error;
+mod events;
+mod fork;
+mod heartbeat;
+mod html;
+mod number;
+mod policy;
+mod python;
+mod registry;
+mod reservation;
+mod snapshot;
+mod state;
+mod sweeper;
+mod worker;
+
+use pyo3::prelude::*;
+
+/// What `hive_registry` exports from Rust.
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::clock::ManualClock;
+    #[pymodule_export]
+    use super::events::Feed;
+    #[pymodule_export]
+    use super::fork::after_fork_in_child;
+    #[pymodule_export]
+    use super::policy::{LeastLoaded, PowerOfChoices, Random, RoundRobin};
+    #[pymodule_export]
+    use super::registry::HiveRegistry;
+    #[pymodule_export]
+    use super::reservation::{Model, Reservation};
+    #[pymodule_export]
+    use super::snapshot::{Snapshot, Table};
+    #[pymodule_export]
+    use super::state::HiveState;
+    #[pymodule_export]
+    use super::sweeper::Sweeper;
+    #[pymodule_export]
+    use super::worker::{Candidate, Worker, unpickle_worker};
+}

@@ -1,0 +1,91 @@
+//! Numbers and spans of time from Python, refused with field, value and bound.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDateTime, PyDelta, PyTzInfo};
+
+use crate::error::ConfigError;
+
+pub(crate) fn refused(field: &str, value: &Bound<'_, PyAny>, bound: &str) -> PyErr {
+    match value.repr() {
+        Ok(value) => ConfigError::new_err(format!("{field}: {value} refused: {bound}")),
+        Err(error) => error,
+    }
+}
+
+/// Seconds as a number, or a `timedelta`.
+pub(crate) fn seconds(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let span = if value.is_instance_of::<PyDelta>() {
+        value.extract::<chrono::TimeDelta>()?.to_std().ok()
+    } else {
+        number(value).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    };
+    span.ok_or_else(|| refused(field, value, "seconds, 0 or more, or a timedelta"))
+}
+
+/// Seconds either way as milliseconds.
+pub(crate) fn signed_ms(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if value.is_instance_of::<PyDelta>() {
+        return Ok(value.extract::<chrono::TimeDelta>()?.num_milliseconds());
+    }
+    number(value).and_then(whole_ms).ok_or_else(|| refused(field, value, "seconds, or a timedelta"))
+}
+
+/// A number, which True is not.
+pub(crate) fn number(value: &Bound<'_, PyAny>) -> Option<f64> {
+    (!value.is_instance_of::<PyBool>()).then(|| value.extract().ok()).flatten()
+}
+
+fn whole_ms(seconds: f64) -> Option<i64> {
+    let ms = (seconds * 1_000.0).round();
+    (ms.abs() <= MAX_MS).then_some(ms as i64)
+}
+
+/// A whole number that is not negative.
+pub(crate) fn whole(field: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let number = (!value.is_instance_of::<PyBool>()).then(|| value.extract::<u64>().ok()).flatten();
+    number.ok_or_else(|| refused(field, value, "a whole number from 0 to 2**64 - 1"))
+}
+
+/// As [`whole`], of the machine's size.
+pub(crate) fn size(field: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    usize::try_from(whole(field, value)?).map_err(|_| refused(field, value, "less, on this machine"))
+}
+
+/// A choice by name.
+pub(crate) fn one_of<T: Copy>(field: &str, value: &str, choices: &[(&str, T)]) -> PyResult<T> {
+    let found = choices.iter().find(|(name, _)| *name == value).map(|(_, choice)| *choice);
+    found.ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        ConfigError::new_err(format!("{field}: {value:?} refused: {}", names.join(" or ")))
+    })
+}
+
+/// A moment as Unix milliseconds: seconds since 1970, or a `datetime` with a time zone.
+pub(crate) fn unix_ms(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let ms = match value.cast::<PyDateTime>() {
+        Ok(moment) if moment.getattr("tzinfo")?.is_none() => None,
+        // What is past the year 9999 in UTC cannot be told in it.
+        Ok(moment) => moment
+            .call_method1("astimezone", (PyTzInfo::utc(value.py())?,))
+            .and_then(|moment| moment.extract::<DateTime<Utc>>())
+            .ok()
+            .map(|moment| moment.timestamp_millis()),
+        Err(_) => number(value).and_then(whole_ms),
+    };
+    let bound = "seconds since 1970 up to the year 9999, or a datetime with a time zone";
+    ms.ok_or_else(|| refused(field, value, bound))
+}
+
+/// The year 9999, the last that a `datetime` shows, either way.
+const MAX_MS: f64 = 253_402_300_799_000.0;
+
+/// A moment that may lie past what a `datetime` can show is shown as the last that it can.
+pub(crate) fn moment(unix_us: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(unix_us.clamp(MIN_MS * 1_000, MAX_MS as i64 * 1_000)).unwrap_or_default()
+}
+
+/// The year 1, the first that a `datetime` shows.
+const MIN_MS: i64 = -62_135_596_800_000;

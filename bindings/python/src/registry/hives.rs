@@ -1,0 +1,100 @@
+//! Hives: what is known of them.
+
+use hive_registry::HiveId;
+use pyo3::prelude::*;
+
+use super::HiveRegistry;
+use crate::python::record;
+use crate::state::{HiveState, hive_info};
+
+/// Ids as Python has them.
+fn names(ids: Vec<HiveId>) -> Vec<String> {
+    ids.iter().map(|id| id.to_string()).collect()
+}
+
+#[pymethods]
+impl HiveRegistry {
+    /// The newest state of a hive.
+    fn get_hive_state(&self, hive_id: &str) -> PyResult<Option<HiveState>> {
+        self.run(|registry| Ok(registry.get_hive_state(hive_id).map(HiveState)))
+    }
+
+    /// Hives heard less than `max_age_ms` ago.
+    #[pyo3(signature = (max_age_ms = 30_000))]
+    fn list_active_hives(&self, py: Python<'_>, max_age_ms: i64) -> PyResult<Vec<String>> {
+        self.detached(py, |registry| names(registry.list_active_hives(max_age_ms)))
+    }
+
+    /// Memory in use and free.
+    fn get_available_resources<'py>(
+        &self,
+        py: Python<'py>,
+        hive_id: &str,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(info) = self.run(|registry| Ok(registry.get_available_resources(hive_id)))? else {
+            return Ok(None);
+        };
+        let fields = (
+            info.vram_used_gb,
+            info.ram_used_gb,
+            info.worker_count,
+            info.vram_total_gb,
+            info.vram_free_gb,
+            info.ram_total_gb,
+            info.workers_estimated,
+        );
+        record(py, "Resources", fields).map(Some)
+    }
+
+    /// Takes a hive and its workers out.
+    fn remove_hive(&self, hive_id: &str) -> PyResult<bool> {
+        self.run(|registry| Ok(registry.remove_hive(hive_id)))
+    }
+
+    /// All hives, live or not.
+    fn list_all_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.detached(py, |registry| names(registry.list_all_hives()))
+    }
+
+    /// How many workers a hive has.
+    fn get_worker_count(&self, hive_id: &str) -> PyResult<Option<usize>> {
+        self.run(|registry| Ok(registry.get_worker_count(hive_id)))
+    }
+
+    /// Whether a hive was heard less than `max_age_ms` ago.
+    #[pyo3(signature = (hive_id, max_age_ms = 30_000))]
+    fn is_hive_online(&self, hive_id: &str, max_age_ms: i64) -> PyResult<bool> {
+        self.run(|registry| Ok(registry.is_hive_online(hive_id, max_age_ms)))
+    }
+
+    /// How many hives are known.
+    fn hive_count(&self) -> PyResult<usize> {
+        self.run(|registry| Ok(registry.hive_count()))
+    }
+
+    /// What a hive said about itself.
+    fn get_hive<'py>(&self, py: Python<'py>, hive_id: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let info = self.run(|registry| Ok(registry.get_hive(hive_id)))?;
+        info.map(|info| hive_info(py, &info)).transpose()
+    }
+
+    /// Hives heard within the liveness window.
+    fn list_online_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.detached(py, |registry| names(registry.list_online_hives()))
+    }
+
+    /// Online hives that take new work.
+    fn list_available_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.detached(py, |registry| names(registry.list_available_hives()))
+    }
+
+    /// How many hives are online.
+    fn count_online(&self, py: Python<'_>) -> PyResult<usize> {
+        self.detached(py, |registry| registry.count_online())
+    }
+
+    /// How many hives are available.
+    fn count_available(&self, py: Python<'_>) -> PyResult<usize> {
+        self.detached(py, |registry| registry.count_available())
+    }
+}

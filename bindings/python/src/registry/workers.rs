@@ -1,0 +1,85 @@
+//! Workers: lists of them, and what was sent.
+
+use std::sync::Arc;
+
+use hive_registry::{self as hive, HiveId, WorkerInfo};
+use pyo3::prelude::*;
+
+use super::{Found, HiveRegistry, found};
+use crate::worker::{Worker, process_stats};
+
+impl HiveRegistry {
+    fn list<'py>(
+        &self,
+        py: Python<'py>,
+        list: impl FnOnce(&hive::HiveRegistry) -> Vec<(HiveId, Arc<WorkerInfo>)> + Send,
+    ) -> PyResult<Vec<Found<'py>>> {
+        let workers = self.detached(py, list)?;
+        Ok(workers.into_iter().filter_map(|worker| found(py, Some(worker))).collect())
+    }
+}
+
+#[pymethods]
+impl HiveRegistry {
+    /// A worker by its id, on whichever hive.
+    fn get_worker<'py>(&self, py: Python<'py>, worker_id: &str) -> PyResult<Option<Found<'py>>> {
+        self.run(|registry| Ok(found(py, registry.get_worker(worker_id))))
+    }
+
+    /// A worker of one hive.
+    fn get_worker_on(&self, hive_id: &str, worker_id: &str) -> PyResult<Option<Worker>> {
+        self.run(|registry| Ok(registry.get_worker_on(hive_id, worker_id).map(Worker)))
+    }
+
+    /// Where a worker takes requests.
+    fn get_worker_url(&self, worker_id: &str) -> PyResult<Option<String>> {
+        self.run(|registry| Ok(registry.get_worker_url(worker_id)))
+    }
+
+    /// All workers.
+    fn list_all_workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Found<'py>>> {
+        self.list(py, |registry| registry.list_all_workers())
+    }
+
+    /// Idle workers.
+    fn find_idle_workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Found<'py>>> {
+        self.list(py, |registry| registry.find_idle_workers())
+    }
+
+    /// Workers that have a model loaded.
+    fn find_workers_by_model<'py>(&self, py: Python<'py>, model_id: &str) -> PyResult<Vec<Found<'py>>> {
+        self.list(py, |registry| registry.find_workers_by_model(model_id))
+    }
+
+    /// Workers on a kind of device.
+    fn find_workers_by_backend<'py>(&self, py: Python<'py>, backend: &str) -> PyResult<Vec<Found<'py>>> {
+        self.list(py, |registry| registry.find_workers_by_backend(backend))
+    }
+
+    /// Workers with so much free VRAM.
+    fn find_workers_with_capacity<'py>(&self, py: Python<'py>, vram_mb: u64) -> PyResult<Vec<Found<'py>>> {
+        self.list(py, |registry| registry.find_workers_with_capacity(vram_mb))
+    }
+
+    /// How many workers there are.
+    fn total_worker_count(&self) -> PyResult<usize> {
+        self.run(|registry| Ok(registry.total_worker_count()))
+    }
+
+    /// The workers of a hive.
+    fn get_workers_on_hive(&self, hive_id: &str) -> PyResult<Vec<Worker>> {
+        self.run(|registry| Ok(registry.get_workers_on_hive(hive_id).into_iter().map(Worker).collect()))
+    }
+
+    /// The processes of a hive, as they were sent.
+    fn get_workers<'py>(&self, py: Python<'py>, hive_id: &str) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+        let processes = self.run(|registry| Ok(registry.get_workers(hive_id)))?;
+        processes.map(|all| all.iter().map(|process| process_stats(py, process)).collect()).transpose()
+    }
+
+    /// The processes of all hives, as they were sent.
+    fn get_all_workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
+        let all = self.detached(py, hive::HiveRegistry::get_all_workers)?;
+        all.iter().map(|(hive_id, process)| Ok((hive_id.to_string(), process_stats(py, process)?))).collect()
+    }
+}

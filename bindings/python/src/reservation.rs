@@ -1,0 +1,109 @@
+//! Places held on workers, and models looked up once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hive_registry::{self as hive, WorkerInfo};
+use pyo3::prelude::*;
+
+use crate::error::guard;
+use crate::fork::{Owned, take};
+use crate::registry::{Found, found};
+use crate::worker::Worker;
+
+/// One place on one worker, given back by `release()`, at the end of a `with` block, or when it is collected.
+#[pyclass(frozen, module = "hive_registry")]
+pub(crate) struct Reservation {
+    held: Mutex<Option<Owned<hive::Reservation>>>,
+    worker: Arc<WorkerInfo>,
+}
+
+impl Reservation {
+    pub(crate) fn new(held: hive::Reservation) -> Self {
+        Self { worker: held.shared_worker().clone(), held: Mutex::new(Some(Owned::new(held))) }
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
+
+#[pymethods]
+impl Reservation {
+    /// The worker's hive.
+    #[getter]
+    fn hive_id(&self) -> &str {
+        &self.worker.hive_id
+    }
+
+    /// The worker as it was when it was chosen.
+    #[getter]
+    fn worker(&self) -> Worker {
+        Worker(self.worker.clone())
+    }
+
+    /// Whether it was released.
+    #[getter]
+    fn released(&self) -> bool {
+        !self.is_held()
+    }
+
+    /// Gives the place back. Again: nothing.
+    fn release(&self) -> PyResult<()> {
+        let held = take(&self.held)?;
+        guard(|| {
+            drop(held);
+            Ok(())
+        })
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        _type: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.release()
+    }
+
+    fn __repr__(&self) -> String {
+        let released = if self.is_held() { "" } else { " released" };
+        format!("<Reservation of {:?} on {:?}{released}>", &*self.worker.worker_id, &*self.worker.hive_id)
+    }
+}
+
+/// A model looked up once, for those who pick from it again and again.
+#[pyclass(frozen, module = "hive_registry")]
+pub(crate) struct Model(Owned<hive::Model>);
+
+impl Model {
+    pub(crate) fn new(model: hive::Model) -> Self {
+        Self(Owned::new(model))
+    }
+}
+
+#[pymethods]
+impl Model {
+    /// Its name.
+    #[getter]
+    fn id(&self) -> PyResult<&str> {
+        Ok(self.0.get()?.id())
+    }
+
+    /// As `HiveRegistry.find_best_worker_for_model`.
+    fn find_best_worker<'py>(&self, py: Python<'py>) -> PyResult<Option<Found<'py>>> {
+        guard(|| Ok(found(py, self.0.get()?.find_best_worker())))
+    }
+
+    /// As `HiveRegistry.reserve_worker_for_model`.
+    fn reserve_worker(&self) -> PyResult<Option<Reservation>> {
+        guard(|| Ok(self.0.get()?.reserve_worker().map(Reservation::new)))
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        Ok(format!("<Model {:?}>", self.id()?))
+    }
+}

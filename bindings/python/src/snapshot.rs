@@ -1,0 +1,196 @@
+//! Snapshots and their tables, for data frames, SQL and notebooks.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StructArray};
+use arrow_schema::{DataType, Field, SchemaRef};
+use chrono::{DateTime, Utc};
+use hive_registry as hive;
+use pyo3::exceptions::{PyImportError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyCapsule;
+use pyo3_arrow::error::PyArrowResult;
+use pyo3_arrow::ffi::{ArrayIterator, to_schema_pycapsule, to_stream_pycapsule};
+
+use crate::error::guard;
+use crate::number::moment;
+use crate::{arrow, html};
+
+/// A copy of everything at one moment: each hive as one heartbeat left it.
+#[pyclass(frozen, module = "hive_registry")]
+pub(crate) struct Snapshot {
+    taken: hive::Snapshot,
+    /// Made when first asked for.
+    workers: PyOnceLock<Py<Table>>,
+    hives: PyOnceLock<Py<Table>>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(taken: hive::Snapshot) -> Self {
+        Self { taken, workers: PyOnceLock::new(), hives: PyOnceLock::new() }
+    }
+
+    fn table(
+        &self,
+        py: Python<'_>,
+        cell: &PyOnceLock<Py<Table>>,
+        make: fn(&hive::Snapshot) -> (SchemaRef, Vec<RecordBatch>),
+    ) -> PyResult<Py<Table>> {
+        let make = || {
+            let (schema, batches) = guard(|| Ok(py.detach(|| make(&self.taken))))?;
+            Py::new(py, Table { schema, batches })
+        };
+        cell.get_or_try_init(py, make).map(|table| table.clone_ref(py))
+    }
+
+    fn totals(&self) -> (usize, usize, usize) {
+        let hives = &self.taken.hives;
+        (
+            hives.len(),
+            hives.iter().filter(|hive| hive.online).count(),
+            hives.iter().map(|hive| hive.workers.len()).sum(),
+        )
+    }
+
+    /// A line of HTML above a table.
+    pub(crate) fn heading(&self) -> String {
+        let (hives, online, workers) = self.totals();
+        format!("<p><b>{hives}</b> hives, {online} of them online, <b>{workers}</b> workers</p>")
+    }
+}
+
+#[pymethods]
+impl Snapshot {
+    /// Events up to this one are in it.
+    #[getter]
+    fn sequence(&self) -> u64 {
+        self.taken.sequence
+    }
+
+    /// When it was taken, by the registry's clock.
+    #[getter]
+    fn taken_at(&self) -> DateTime<Utc> {
+        moment(self.taken.taken_at_ms.saturating_mul(1_000))
+    }
+
+    /// One row a worker.
+    #[getter]
+    fn workers(&self, py: Python<'_>) -> PyResult<Py<Table>> {
+        self.table(py, &self.workers, arrow::workers)
+    }
+
+    /// One row a hive.
+    #[getter]
+    pub(crate) fn hives(&self, py: Python<'_>) -> PyResult<Py<Table>> {
+        self.table(py, &self.hives, arrow::hives)
+    }
+
+    fn __repr__(&self) -> String {
+        let (hives, online, workers) = self.totals();
+        format!(
+            "<Snapshot: {hives} hives, {online} of them online, {workers} workers, at {}>",
+            self.taken_at().to_rfc3339()
+        )
+    }
+
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("{}{}", self.heading(), self.workers(py)?.get().html()?))
+    }
+}
+
+fn library<'py>(py: Python<'py>, name: &str, extra: &str) -> PyResult<Bound<'py, PyModule>> {
+    py.import(name).map_err(|error| {
+        let missing = PyImportError::new_err(format!(
+            "{name} is not installed: pip install \"hive-registry[{extra}]\""
+        ));
+        missing.set_cause(py, Some(error));
+        missing
+    })
+}
+
+/// An immutable table, for whatever reads the Arrow C stream interface.
+#[pyclass(frozen, module = "hive_registry")]
+pub(crate) struct Table {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+impl Table {
+    fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// The first rows, for a notebook.
+    pub(crate) fn html(&self) -> PyResult<String> {
+        html::table(&self.schema, &self.batches).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    fn as_struct(&self) -> Arc<Field> {
+        Arc::new(Field::new("", DataType::Struct(self.schema.fields().clone()), false))
+    }
+
+    /// Gives itself to a function of a library that may be missing.
+    fn give<'py>(
+        slf: &Bound<'py, Self>,
+        name: &str,
+        extra: &str,
+        function: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        library(slf.py(), name, extra)?.call_method1(function, (slf,))
+    }
+}
+
+#[pymethods]
+impl Table {
+    /// The rows as an Arrow C stream; may be asked for again and again.
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyArrowResult<Bound<'py, PyCapsule>> {
+        let rows =
+            self.batches.clone().into_iter().map(|batch| Ok(Arc::new(StructArray::from(batch)) as ArrayRef));
+        to_stream_pycapsule(py, Box::new(ArrayIterator::new(rows, self.as_struct())), requested_schema)
+    }
+
+    /// The columns as an Arrow C schema.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyArrowResult<Bound<'py, PyCapsule>> {
+        to_schema_pycapsule(py, self.schema.as_ref())
+    }
+
+    /// The names of its columns.
+    #[getter]
+    fn columns(&self) -> Vec<&str> {
+        self.schema.fields().iter().map(|field| field.name().as_str()).collect()
+    }
+
+    fn __len__(&self) -> usize {
+        self.rows()
+    }
+
+    /// A `polars.DataFrame`.
+    fn to_polars(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::give(slf, "polars", "polars", "DataFrame").map(Bound::unbind)
+    }
+
+    /// A `pyarrow.Table`.
+    fn to_arrow(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::give(slf, "pyarrow", "pandas", "table").map(Bound::unbind)
+    }
+
+    /// A `pandas.DataFrame`.
+    fn to_pandas(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        library(slf.py(), "pandas", "pandas")?;
+        Self::give(slf, "pyarrow", "pandas", "table")?.call_method0("to_pandas").map(Bound::unbind)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Table: {} rows, {} columns>", self.rows(), self.schema.fields().len())
+    }
+
+    fn _repr_html_(&self) -> PyResult<String> {
+        self.html()
+    }
+}

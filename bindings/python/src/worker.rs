@@ -1,0 +1,178 @@
+//! A worker as it was last told.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use hive_registry::{ProcessStats, WorkerInfo};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::number::moment;
+use crate::python::{equal, record};
+
+/// A worker as one heartbeat told it: immutable.
+#[pyclass(frozen, subclass, module = "hive_registry")]
+pub(crate) struct Worker(pub(crate) Arc<WorkerInfo>);
+
+/// A worker that a policy may choose.
+#[pyclass(frozen, extends = Worker, module = "hive_registry")]
+pub(crate) struct Candidate {
+    /// As the registry counts it.
+    #[pyo3(get)]
+    load: u64,
+    /// Reservations it holds.
+    #[pyo3(get)]
+    reservations: u32,
+}
+
+impl Candidate {
+    pub(crate) fn new(py: Python<'_>, candidate: hive_registry::Candidate) -> PyResult<Py<Self>> {
+        let (load, reservations) = (candidate.load, candidate.reservations);
+        let base = PyClassInitializer::from(Worker(candidate.worker));
+        Py::new(py, base.add_subclass(Self { load, reservations }))
+    }
+}
+
+/// The fields, each once: getters and `asdict()`.
+macro_rules! fields {
+    ($(#[doc = $doc:literal] $name:ident: $type:ty = |$worker:ident| $value:expr;)*) => {
+        #[pymethods]
+        impl Worker {
+            $(
+                #[doc = $doc]
+                #[getter]
+                fn $name(&self) -> $type {
+                    let $worker = &*self.0;
+                    $value
+                }
+            )*
+
+            /// Its fields as a dict.
+            fn asdict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+                let dict = PyDict::new(py);
+                $(dict.set_item(stringify!($name), self.$name())?;)*
+                dict.set_item("process", self.process(py)?)?;
+                Ok(dict)
+            }
+        }
+    };
+}
+
+fields! {
+    /// The hive it runs on.
+    hive_id: &str = |worker| &worker.hive_id;
+    /// Its name on the hive.
+    worker_id: &str = |worker| &worker.worker_id;
+    /// "Idle", "Busy", "Loading", "Draining" or another word.
+    state: &str = |worker| worker.state.as_str();
+    /// When its hive last heard from it.
+    last_heartbeat: DateTime<Utc> = |worker| moment(worker.last_heartbeat.timestamp_micros());
+    /// "healthy", "degraded", "unhealthy" or another word.
+    health_status: &str = |worker| worker.health_status.as_str();
+    /// Where it takes requests.
+    url: Option<&str> = |worker| worker.url.as_deref();
+    /// The model it has loaded.
+    model_id: Option<&str> = |worker| worker.model_id.as_deref();
+    /// "cuda", "cpu", "metal" or another word.
+    backend: Option<&str> = |worker| worker.backend.as_ref().map(|backend| backend.as_str());
+    /// The index of its GPU on the hive.
+    device_id: Option<u32> = |worker| worker.device_id;
+    /// VRAM in use, bytes.
+    vram_bytes: Option<u64> = |worker| worker.vram_bytes;
+    /// VRAM of its device, bytes.
+    vram_total_bytes: Option<u64> = |worker| worker.vram_total_bytes;
+    /// RAM in use, bytes.
+    ram_bytes: Option<u64> = |worker| worker.ram_bytes;
+    /// CPU in use, percent of one core.
+    cpu_percent: Option<f32> = |worker| worker.cpu_percent;
+    /// GPU in use, percent.
+    gpu_percent: Option<f32> = |worker| worker.gpu_percent;
+    /// Requests it takes at once.
+    max_concurrency: Option<u32> = |worker| worker.max_concurrency;
+}
+
+#[pymethods]
+impl Worker {
+    /// VRAM of its device that it does not use, bytes.
+    #[getter]
+    fn vram_free_bytes(&self) -> Option<u64> {
+        self.0.vram_free_bytes()
+    }
+
+    /// What was sent, where the telemetry form was.
+    #[getter]
+    fn process<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.0.process.as_deref().map(|process| process_stats(py, process)).transpose()
+    }
+
+    fn __eq__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        equal(other, other.cast::<Self>().ok().map(|other| self.0 == other.get().0))
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.0.hive_id, &self.0.worker_id, self.0.last_heartbeat).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// As JSON, which keeps every field; a candidate becomes a worker.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let json = serde_json::to_vec(&*self.0).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok((py.import("hive_registry._core")?.getattr("_unpickle_worker")?, (PyBytes::new(py, &json),)))
+    }
+
+    fn __repr__(&self) -> String {
+        let worker = &*self.0;
+        let model = worker.model_id.as_ref().map(|model| format!(" {:?}", &**model)).unwrap_or_default();
+        let health = match worker.health_status.as_str() {
+            "healthy" => String::new(),
+            health => format!(" {}", health.escape_debug()),
+        };
+        let state = worker.state.as_str().escape_debug();
+        format!("<Worker {:?} on {:?}: {state}{health}{model}>", &*worker.worker_id, &*worker.hive_id)
+    }
+}
+
+/// The inverse of `Worker.__reduce__`.
+#[pyfunction]
+#[pyo3(name = "_unpickle_worker")]
+pub(crate) fn unpickle_worker(json: &[u8]) -> PyResult<Worker> {
+    let worker = serde_json::from_slice(json).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(Worker(Arc::new(worker)))
+}
+
+/// `ProcessStats`.
+pub(crate) fn process_stats<'py>(py: Python<'py>, process: &ProcessStats) -> PyResult<Bound<'py, PyAny>> {
+    let ProcessStats {
+        pid,
+        group,
+        instance,
+        cpu_pct,
+        rss_mb,
+        io_r_mb_s,
+        io_w_mb_s,
+        uptime_s,
+        gpu_util_pct,
+        vram_mb,
+        total_vram_mb,
+        model,
+    } = process;
+    let fields = (
+        *pid,
+        &**group,
+        &**instance,
+        *cpu_pct,
+        *rss_mb,
+        *io_r_mb_s,
+        *io_w_mb_s,
+        *uptime_s,
+        *gpu_util_pct,
+        *vram_mb,
+        *total_vram_mb,
+        model.as_deref(),
+    );
+    record(py, "ProcessStats", fields)
+}

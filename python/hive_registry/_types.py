@@ -1,0 +1,33 @@
+"""Types for annotations."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Literal, Protocol, TypeAlias
+
+from ._core import Candidate, LeastLoaded, PowerOfChoices, Random, RoundRobin
+from ._heartbeats import HiveHeartbeat, HiveHeartbeatPayload
+
+Seconds: TypeAlias = float | timedelta
+"""A span of time: seconds, 0 or more, or a `timedelta`."""
+
+Heartbeat: TypeAlias = str | bytes | bytearray | Mapping[str, Any] | HiveHeartbeatPayload | HiveHeartbeat
+"""A heartbeat of either form: JSON, a dict as JSON would have it, or a dataclass."""
+
+Score: TypeAlias = Callable[[Candidate], float | None]
+"""The lowest wins, the first of equal ones; None or NaN passes a candidate over."""
+
+Policy: TypeAlias = (
+    Literal["least_loaded", "power_of_choices", "round_robin", "random"]
+    | LeastLoaded
+    | PowerOfChoices
+    | RoundRobin
+    | Random
+    | Score
+)
+"""How a worker is chosen: by name, by object, or by a callable that scores a candidate."""
+
+
+class ArrowStream(Protocol):
+    """A table of any library: polars, pyarrow, pandas, duckdb, nanoarrow, or one of this."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
