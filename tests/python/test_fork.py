@@ -1,0 +1,327 @@
+import asyncio
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fleet import START, heartbeat
+from hive_registry import HeartbeatOutcome, HiveRegistry, HiveRegistryError, ManualClock, Worker
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork() here"),
+    # Python 3.12 and later: that there are threads is what some of these are about.
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+]
+
+CALLS: dict[str, Callable[[HiveRegistry], object]] = {
+    "hive_count": HiveRegistry.hive_count,
+    "list_all_workers": HiveRegistry.list_all_workers,
+    "get_hive_state": lambda registry: registry.get_hive_state("h"),
+    "find_best_worker_for_model": lambda registry: registry.find_best_worker_for_model("m"),
+    "pick": lambda registry: registry.pick("m", "random"),
+    "pick by a callable": lambda registry: registry.pick("m", lambda candidate: candidate.load),
+    "reserve": lambda registry: registry.reserve("m"),
+    "reserve_detached": lambda registry: registry.reserve_detached("m", 60),
+    "renew_lease": lambda registry: registry.renew_lease(1, 60),
+    "model": lambda registry: registry.model("m"),
+    "explain": lambda registry: registry.explain("m"),
+    "ingest": lambda registry: registry.ingest(heartbeat("g")),
+    "ingest_many": lambda registry: registry.ingest_many([heartbeat("g")]),
+    "remove_hive": lambda registry: registry.remove_hive("h"),
+    "evict_stale": lambda registry: registry.evict_stale(60),
+    "spawn_sweeper": lambda registry: registry.spawn_sweeper(60, 60),
+    "subscribe": HiveRegistry.subscribe,
+    "stats": HiveRegistry.stats,
+    "snapshot": HiveRegistry.snapshot,
+    "repr": repr,
+}
+
+
+def in_child(check: Callable[[], object]) -> None:
+    """Runs `check` in a child, where it must not raise, nor hang."""
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            # Ends the child for good if it hangs.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)
+            check()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def is_refused(call: Callable[[], object]) -> None:
+    with pytest.raises(HiveRegistryError, match=r"fork\(\)") as raised:
+        call()
+    assert type(raised.value) is HiveRegistryError
+
+
+@pytest.fixture
+def registry(clock: ManualClock) -> HiveRegistry:
+    registry = HiveRegistry(clock=clock, seed=1)
+    registry.ingest(heartbeat("h", "a", "b"))
+    return registry
+
+
+# === what is refused ===
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_an_inherited_registry_is_refused(registry: HiveRegistry, call: Callable[[HiveRegistry], object]) -> None:
+    in_child(lambda: is_refused(lambda: call(registry)))
+    assert registry.hive_count() == 1
+
+
+def test_an_inherited_model_is_refused(registry: HiveRegistry) -> None:
+    model = registry.model("m")
+
+    def check() -> None:
+        is_refused(model.find_best_worker)
+        is_refused(model.reserve_worker)
+
+    in_child(check)
+    assert model.find_best_worker() is not None
+
+
+def test_the_release_of_an_inherited_reservation_is_refused(registry: HiveRegistry) -> None:
+    reservation = registry.reserve("m")
+    in_child(lambda: is_refused(reservation.release))
+    assert not reservation.released
+    assert registry.stats().reservations_open == 1
+
+
+def test_an_inherited_subscription_is_refused(registry: HiveRegistry) -> None:
+    events = registry.subscribe(timeout=0)
+    registry.ingest(heartbeat("g"))
+
+    async def read() -> None:
+        await events.__anext__()
+
+    def check() -> None:
+        is_refused(lambda: events.next(0))
+        is_refused(lambda: list(events))
+        is_refused(lambda: asyncio.run(read()))
+
+    in_child(check)
+    assert [event.hive_id for event in events] == ["g"]
+
+
+def test_a_grandchild_is_refused_as_a_child_is(registry: HiveRegistry) -> None:
+    in_child(lambda: in_child(lambda: is_refused(registry.hive_count)))
+
+
+def test_a_registry_of_the_child_is_refused_in_the_grandchild() -> None:
+    def child() -> None:
+        own = HiveRegistry()
+        in_child(lambda: is_refused(own.hive_count))
+        assert own.hive_count() == 0
+
+    in_child(child)
+
+
+# === what can be used ===
+
+
+def test_a_worker_taken_before_can_be_used(registry: HiveRegistry) -> None:
+    worker = registry.get_worker_on("h", "a")
+    assert worker is not None
+    before = worker.asdict()
+
+    def check() -> None:
+        assert worker.worker_id == "a"
+        assert worker.asdict() == before
+        assert pickle.loads(pickle.dumps(worker)) == worker
+
+    in_child(check)
+
+
+def test_a_state_taken_before_can_be_used(registry: HiveRegistry) -> None:
+    state = registry.get_hive_state("h")
+    assert state is not None
+
+    def check() -> None:
+        assert [worker.worker_id for worker in state.workers] == ["a", "b"]
+
+    in_child(check)
+
+
+def test_what_a_reservation_tells_can_be_read(registry: HiveRegistry) -> None:
+    reservation = registry.reserve("m")
+
+    def check() -> None:
+        assert (reservation.hive_id, reservation.worker.hive_id) == ("h", "h")
+        assert not reservation.released
+
+    in_child(check)
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+def test_a_snapshot_taken_before_can_be_used(registry: HiveRegistry, clock: ManualClock, made_before: bool) -> None:
+    for hive_id in ("big-1", "big-2", "big-3"):
+        registry.ingest(heartbeat(hive_id, *(f"{at:04}" for at in range(1_000))))
+    snapshot = registry.snapshot()
+    if made_before:
+        assert (len(snapshot.workers), len(snapshot.hives)) == (3_002, 4)
+
+    def check() -> None:
+        assert (len(snapshot.workers), len(snapshot.hives)) == (3_002, 4)
+        assert snapshot.taken_at == START
+        assert "big-1" in snapshot.hives._repr_html_()
+        own = HiveRegistry(clock=ManualClock(START))
+        assert own.ingest_table(snapshot.workers).registered == 4
+        assert own.total_worker_count() == 3_002
+
+    in_child(check)
+    assert len(snapshot.workers) == 3_002
+    assert clock.now() == START
+
+
+def test_an_inherited_clock_can_be_used(registry: HiveRegistry, clock: ManualClock) -> None:
+    def check() -> None:
+        clock.advance(30)
+        own = HiveRegistry(clock=clock)
+        own.ingest(heartbeat("h"))
+        assert own.list_online_hives() == []
+
+    in_child(check)
+    assert registry.list_online_hives() == ["h"]
+
+
+def test_a_child_makes_a_registry_of_its_own(registry: HiveRegistry) -> None:
+    def check() -> None:
+        own = HiveRegistry(clock=ManualClock(START))
+        events = own.subscribe(timeout=30)
+        assert own.ingest(heartbeat("g", "c")) is HeartbeatOutcome.REGISTERED
+        assert next(events).hive_id == "g"
+        with own.reserve("m") as reservation:
+            assert reservation.worker.worker_id == "c"
+            assert own.stats().reservations_open == 1
+        assert own.stats().reservations_open == 0
+        with own.spawn_sweeper(60, 60):
+            pass
+        assert own.list_all_hives() == ["g"]
+
+    in_child(check)
+    assert registry.list_all_hives() == ["h"]
+
+
+# === collecting ===
+
+
+def test_a_child_may_collect_what_it_inherited(clock: ManualClock) -> None:
+    def make() -> list[Any]:
+        registry = HiveRegistry(clock=clock)
+        registry.ingest(heartbeat("h", "a"))
+        held = [registry.reserve("m"), registry.model("m"), registry.subscribe(), registry.spawn_sweeper(60, 60)]
+        return [registry, registry.snapshot(), *held]
+
+    held = make()
+    alive = weakref.ref(held[0])
+
+    def check() -> None:
+        held.clear()
+        gc.collect()
+        assert alive() is None
+
+    in_child(check)
+    registry, _, reservation, model, events, sweeper = held
+    assert registry.stats().reservations_open == 1
+    reservation.release()
+    assert registry.stats().reservations_open == 0
+    assert model.find_best_worker() is not None
+    registry.remove_hive("h")
+    assert [type(events.next(0)).__name__ for _ in range(2)] == ["WorkerRemoved", "HiveRemoved"]
+    sweeper.stop()
+
+
+def test_a_child_may_stop_a_sweeper_that_it_inherited(registry: HiveRegistry) -> None:
+    with registry.spawn_sweeper(60, 60) as sweeper:
+
+        def check() -> None:
+            try:
+                sweeper.stop()
+            except HiveRegistryError as error:
+                assert "fork" in str(error)  # noqa: PT017 - either will do, so long as it does not wait
+
+        in_child(check)
+        assert repr(sweeper) == "<Sweeper>"
+
+
+def test_a_fork_amid_the_work_of_other_threads(clock: ManualClock) -> None:
+    held = [HiveRegistry(clock=clock)]
+    events = held[0].subscribe(capacity=10)
+    done = threading.Event()
+
+    def work(registry: HiveRegistry, hive_id: str) -> None:
+        at = 0
+        while not done.is_set():
+            at += 1
+            registry.ingest(heartbeat(hive_id, *(f"{at % 3}-{each}" for each in range(20))))
+            registry.reserve("m").release()
+
+    threads = [threading.Thread(target=work, args=(held[0], f"{at}")) for at in range(2)]
+    for thread in threads:
+        thread.start()
+
+    def check() -> None:
+        is_refused(held[0].hive_count)
+        is_refused(lambda: events.next(0))
+        held.clear()
+        gc.collect()
+        own = HiveRegistry()
+        own.ingest(heartbeat("g", "c"))
+        assert own.total_worker_count() == 1
+
+    try:
+        for _ in range(20):
+            in_child(check)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert held[0].stats().reservations_open == 0
+    assert held[0].total_worker_count() == 40
+
+
+# === multiprocessing ===
+
+
+def send(queue: Any, worker: Worker) -> None:
+    own = HiveRegistry(clock=ManualClock(START))
+    own.ingest(heartbeat("child", "c"))
+    queue.put((worker, own.get_worker("c")))
+
+
+def test_workers_go_through_a_queue_of_multiprocessing(registry: HiveRegistry) -> None:
+    context = multiprocessing.get_context("fork")
+    worker = registry.get_worker_on("h", "a")
+    queue = context.Queue()
+    child = context.Process(target=send, args=(queue, worker))
+    child.start()
+    back, (hive_id, of_child) = queue.get(timeout=30)
+    child.join()
+    assert child.exitcode == 0
+    assert back == worker
+    assert (hive_id, of_child.hive_id, of_child.worker_id) == ("child", "child", "c")
+    queue.close()
+    queue.join_thread()
