@@ -2,6 +2,10 @@
 
 CARGO ?= cargo
 TOOLS := $(CURDIR)/.tools
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+# Of the Python package: as the tests of Rust, so that they share what is built.
+PROFILE ?= test
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
 CBINDGEN := 0.29.4
@@ -29,7 +33,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-c header install-c loom loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust test-c test-python python lint-python bench-python header install-c loom loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -39,7 +43,7 @@ help: ## This list
 run: ## A live fleet in the terminal: this machine beside generated hives (SECONDS=20)
 	@$(CARGO) run --quiet --release --example fleet -- --seconds $(SECONDS) $(ARGS)
 
-test: test-rust test-c loom ## Every test at its everyday size
+test: test-rust test-c test-python loom ## Every test at its everyday size
 
 test-rust:
 	$(CARGO) test --workspace --all-targets
@@ -47,6 +51,30 @@ test-rust:
 
 test-c: ## The C and C++ interfaces: every area, sanitizers, valgrind, an installed prefix, the examples
 	tests/c/run
+
+$(VENV)/.installed: tests/python/requirements.txt tests/python/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $< -c tests/python/constraints.txt
+	touch $@
+
+python: $(VENV)/.installed ## The Python package, built from here and installed into .venv (PROFILE=test)
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet --locked --profile $(PROFILE)
+
+test-python: python ## The Python package: every topic, its stubs, the examples, a wheel on every CPython found
+	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m mypy.stubtest hive_registry
+	PROFILE=$(PROFILE) tests/python/smoke
+
+lint-python: python ## Ruff, mypy and pyright, strict, and whether every name has a type
+	$(VENV)/bin/ruff check python tests/python examples/python benches/python
+	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --verifytypes hive_registry --ignoreexternal
+
+bench-python: ## The same calls from Python, beside a registry of plain dicts
+	$(MAKE) python PROFILE=release
+	$(VENV)/bin/python -m pytest -o addopts= -q benches/python
 
 loom: ## Interleavings explored on the code that ships (LOOM_BOUND=2)
 	$(LOOM) $(CARGO) test --profile loom --test loom
@@ -62,6 +90,8 @@ verify: ## The deep sizes: more interleavings, more cases, longer threads, optim
 	HIVE_HOSTILE_IDS=10000000 $(CARGO) test --release --test hostile -- --nocapture
 	HIVE_CHURN_BEATS=1000000 $(CARGO) test --release --test churn -- --nocapture
 	HIVE_STOP_SECONDS=60 $(CARGO) test --release --test time -- --nocapture
+	$(MAKE) python
+	HIVE_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/python/test_oracle.py
 	$(MAKE) soak SECONDS=60
 	$(MAKE) loom-mutants
 	$(MAKE) asan
@@ -164,10 +194,10 @@ $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny --version $(CARGO_DENY) --no-default-features
 
 deny: $(TOOLS)/bin/cargo-deny ## Licences, duplicates and sources of the dependencies
-	$(TOOLS)/bin/cargo-deny check licenses bans sources
+	$(TOOLS)/bin/cargo-deny --workspace check licenses bans sources
 
 deny-advisories: $(TOOLS)/bin/cargo-deny ## Known vulnerabilities; needs the network
-	$(TOOLS)/bin/cargo-deny check advisories
+	$(TOOLS)/bin/cargo-deny --workspace check advisories
 
 $(TOOLS)/bin/cargo-fuzz:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-fuzz --version $(CARGO_FUZZ)

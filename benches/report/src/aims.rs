@@ -276,6 +276,6 @@ fn sizes(figures: &Figures) -> Result<Vec<Aim>, Missing> {
         .because(TELEMETRY),
         elsewhere("allocations of a pick", "0", "asserted by `tests/allocation.rs`"),
         elsewhere("a pick from C", "<= Rust + 20 ns", "by `make bench-c`"),
-        elsewhere("a call from Python", "<= 350 ns", "there is none yet"),
+        elsewhere("a pick from Python", "<= 350 ns", "by `make bench-python`"),
     ])
 }
