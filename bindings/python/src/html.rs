@@ -44,8 +44,11 @@ pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Strin
     Ok(html)
 }
 
+/// What a column shows in a row.
+type Cells<'a> = Box<dyn Fn(usize) -> Result<String, ArrowError> + 'a>;
+
 /// How a column's values are written: moments to the second, numbers with one decimal or none.
-fn column(array: &ArrayRef) -> Result<Box<dyn Fn(usize) -> Result<String, ArrowError> + '_>, ArrowError> {
+fn column(array: &ArrayRef) -> Result<Cells<'_>, ArrowError> {
     if let Some(numbers) = array.as_primitive_opt::<Float32Type>() {
         let one =
             |row| if numbers.is_valid(row) { format!("{:.1}", numbers.value(row)) } else { String::new() };
