@@ -46,7 +46,8 @@ run: ## A live fleet in the terminal: this machine beside generated hives (SECON
 test: test-rust test-c test-python loom ## Every test at its everyday size
 
 test-rust:
-	$(CARGO) test --workspace --all-targets
+# Not --all-targets, which would make a test of the Python module, for which an interpreter would have to be linked.
+	$(CARGO) test --workspace --tests --examples --benches
 	$(CARGO) test --workspace --doc
 
 test-c: ## The C and C++ interfaces: every area, sanitizers, valgrind, an installed prefix, the examples

@@ -55,3 +55,10 @@ fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic of an unknown kind")
 }
+
+/// Panics under the guard.
+#[cfg(debug_assertions)]
+#[pyfunction]
+pub(crate) fn panic() -> PyResult<()> {
+    guard(|| panic!("at {}", 7))
+}

@@ -29,6 +29,9 @@ use pyo3::prelude::*;
 /// What `hive_registry` exports from Rust.
 #[pymodule(gil_used = false)]
 mod _core {
+    #[cfg(debug_assertions)]
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use super::clock::ManualClock;
     #[pymodule_export]
@@ -49,4 +52,11 @@ mod _core {
     use super::sweeper::Sweeper;
     #[pymodule_export]
     use super::worker::{Candidate, Worker, unpickle_worker};
+
+    /// For the test of the guard: no panic is known that a caller could provoke.
+    #[cfg(debug_assertions)]
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.setattr("_panic", wrap_pyfunction!(super::error::panic, module)?)
+    }
 }
