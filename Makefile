@@ -5,7 +5,7 @@ TOOLS := $(CURDIR)/.tools
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 # Of the Python package: as the tests of Rust, so that they share what is built.
-PROFILE ?= test
+PROFILE ?= dev
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
 CBINDGEN := 0.29.4
@@ -58,7 +58,7 @@ $(VENV)/.installed: tests/python/requirements.txt tests/python/constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $< -c tests/python/constraints.txt
 	touch $@
 
-python: $(VENV)/.installed ## The Python package, built from here and installed into .venv (PROFILE=test)
+python: $(VENV)/.installed ## The Python package, built from here and installed into .venv (PROFILE=dev)
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet --locked --profile $(PROFILE)
 
 test-python: python ## The Python package: every topic, its stubs, the examples, a wheel on every CPython found
