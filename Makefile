@@ -71,7 +71,7 @@ lint-python: python ## Ruff, mypy and pyright, strict, and whether every name ha
 	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
-	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --verifytypes hive_registry --ignoreexternal
+	PYTHONPATH=python $(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --verifytypes hive_registry --ignoreexternal
 
 bench-python: ## The same calls from Python, beside a registry of plain dicts
 	$(MAKE) python PROFILE=release
