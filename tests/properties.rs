@@ -173,7 +173,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn chooser() -> impl Strategy<Value = Chooser> {
-    use Chooser::{Last, LeastLoaded, Nobody, PowerOfChoices, Random, RoundRobin};
+    use Chooser::{Greatest, Last, LeastLoaded, Nobody, PowerOfChoices, Random, RoundRobin};
     select(vec![
         LeastLoaded,
         PowerOfChoices(0),
@@ -182,6 +182,7 @@ fn chooser() -> impl Strategy<Value = Chooser> {
         RoundRobin,
         Random,
         Last,
+        Greatest,
         Nobody,
     ])
 }

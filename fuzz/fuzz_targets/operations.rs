@@ -82,7 +82,7 @@ fn lease_ms(u: &mut Unstructured<'_>) -> Result<i64> {
 }
 
 fn chooser(u: &mut Unstructured<'_>) -> Result<Chooser> {
-    use Chooser::{Last, LeastLoaded, Nobody, PowerOfChoices, Random, RoundRobin};
+    use Chooser::{Greatest, Last, LeastLoaded, Nobody, PowerOfChoices, Random, RoundRobin};
     one_of(
         u,
         &[
@@ -93,6 +93,7 @@ fn chooser(u: &mut Unstructured<'_>) -> Result<Chooser> {
             RoundRobin,
             Random,
             Last,
+            Greatest,
             Nobody,
         ],
     )

@@ -40,7 +40,7 @@ pub(crate) enum Op {
     ReserveWith(&'static str, Chooser),
 }
 
-/// The policies, and two of a user's own.
+/// The policies, and three of a user's own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Chooser {
     LeastLoaded,
@@ -49,6 +49,8 @@ pub(crate) enum Chooser {
     Random,
     /// The last that is eligible.
     Last,
+    /// Of all, the one with the greatest names.
+    Greatest,
     Nobody,
 }
 
@@ -60,9 +62,17 @@ impl Policy for Chooser {
             Self::RoundRobin => RoundRobin.choose(candidates),
             Self::Random => Random.choose(candidates),
             Self::Last => (0..candidates.len()).rev().find(|at| candidates.get(*at).is_some()),
+            Self::Greatest => {
+                let all = (0..).map_while(|at| Some((at, candidates.get(at)?.worker)));
+                all.max_by(|(_, one), (_, other)| names(one).cmp(&names(other))).map(|(at, _)| at)
+            }
             Self::Nobody => None,
         }
     }
+}
+
+fn names(worker: &WorkerInfo) -> (&str, &str) {
+    (&worker.hive_id, &worker.worker_id)
 }
 
 // === both at once ===
@@ -268,6 +278,11 @@ impl Twins {
         match chooser {
             Chooser::LeastLoaded => agree(&what, chosen, best.as_ref()),
             Chooser::Nobody => agree(&what, chosen, None),
+            Chooser::Greatest => {
+                let candidates = self.oracle.candidates(model);
+                let greatest = candidates.iter().max_by(|(_, one), (_, other)| names(one).cmp(&names(other)));
+                agree(&what, chosen, greatest)
+            }
             _ => match chosen {
                 None => agree(&what, None, best),
                 Some(chosen) => {
