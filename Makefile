@@ -168,6 +168,8 @@ lint: ## Formatting, clippy, documentation: without a warning
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(CARGO) clippy --profile loom --lib --test loom -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+# As pip builds it: tests and clippy see debug assertions only.
+	$(CARGO) clippy --release --workspace -- -D warnings
 
 lint-benches: ## The same for the crates beside the workspace; clippy not for the peers, which build for long
 	for crate in c count peers report; do $(CARGO) fmt --check --manifest-path benches/$$crate/Cargo.toml || exit 1; done

@@ -57,7 +57,6 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Panics under the guard.
-#[cfg(debug_assertions)]
 #[pyfunction]
 pub(crate) fn panic() -> PyResult<()> {
     guard(|| panic!("at {}", 7))
