@@ -364,7 +364,7 @@ impl HiveRegistry {
     pub(crate) fn states(&self) -> Vec<Arc<HiveRuntimeState>> {
         let cells = self.0.hives.values();
         let mut states: Vec<_> = cells.iter().filter_map(|cell| cell.state.load_full()).collect();
-        states.sort_unstable_by(|one, other| one.hive_id.cmp(&other.hive_id));
+        states.sort_by_cached_key(|state| state.hive_id.clone());
         states
     }
 }

@@ -54,7 +54,8 @@ impl Core {
         let taken_at_ms = self.now();
         let view = self.view_of_age(self.config.window_ms);
         let mut cells = self.hives.values();
-        cells.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        // Names lie two references away: comparing them there would take a third of the time.
+        cells.sort_by_cached_key(|cell| cell.id.clone());
         let hives = cells.iter().filter_map(|cell| {
             cell.snapshot(|state, members| HiveSnapshot {
                 age_ms: taken_at_ms.saturating_sub(cell.pulse.last_heard()),

@@ -151,8 +151,8 @@ pub(super) fn pair(worker: Arc<WorkerInfo>) -> (HiveId, Arc<WorkerInfo>) {
 fn listed(slots: Vec<Arc<Slot>>, keep: impl Fn(&WorkerInfo) -> bool) -> Vec<(HiveId, Arc<WorkerInfo>)> {
     let present = slots.iter().filter_map(|slot| slot.record());
     let mut workers: Vec<_> = present.filter(|worker| keep(worker)).map(pair).collect();
-    workers.sort_unstable_by(|(_, one), (_, other)| {
-        (&one.hive_id, &one.worker_id).cmp(&(&other.hive_id, &other.worker_id))
+    workers.sort_unstable_by(|(hive, worker), (other_hive, other)| {
+        hive.cmp(other_hive).then_with(|| worker.worker_id.cmp(&other.worker_id))
     });
     workers
 }
