@@ -23,13 +23,13 @@ use crate::sync::Ordering;
 /// ```
 /// use hive_registry::{Candidates, Policy};
 ///
-/// /// The one with the most free memory among the first 32.
+/// /// The one with the most free memory.
 /// struct Roomiest;
 ///
 /// impl Policy for Roomiest {
 ///     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
-///         (0..32)
-///             .map_while(|at| Some((at, candidates.get(at)?)))
+///         candidates
+///             .iter()
 ///             .max_by_key(|(_, candidate)| candidate.worker.vram_free_bytes())
 ///             .map(|(at, _)| at)
 ///     }
@@ -119,8 +119,8 @@ impl Candidates<'_> {
     }
 
     /// The candidate at `at`; none if there are not so many. One that proves ineligible leaves, and the last one takes
-    /// its place: whoever asks for 0, 1, 2 and so on up to none has seen each once. O(1), a short lock; O(log n) for
-    /// each that leaves.
+    /// its place, and is looked at instead. To look at all of them, see [`iter`](Self::iter). O(1), a short lock;
+    /// O(log n) for each that leaves.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<Candidate> {
         let mut left = 0;
@@ -135,6 +135,13 @@ impl Candidates<'_> {
             }
         }
         None
+    }
+
+    /// Each candidate with its index, the last one first. Nobody who is eligible all the while is missed, nor comes
+    /// twice unless other threads make workers leave meanwhile. As [`get`](Self::get) for each.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Candidate)> {
+        // Whoever leaves, the last one takes the place: on the way down it was seen already, or is still to come.
+        (0..self.len()).rev().filter_map(|at| Some((at, self.look(at)?)))
     }
 
     /// The candidate at `at`, unless it proves ineligible and leaves, or there are not so many.

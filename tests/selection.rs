@@ -723,14 +723,38 @@ fn s8_every_eligible_candidate_is_looked_at_once() {
     }
     let seen = Mutex::new(Vec::new());
     let all = choose(|candidates| {
-        let found = (0..).map_while(|at| candidates.get(at));
-        seen.lock().unwrap().extend(found.map(|found| found.worker.worker_id.to_string()));
+        let found = candidates.iter().map(|(_, found)| found.worker.worker_id.to_string());
+        seen.lock().unwrap().extend(found);
         None
     });
     assert_eq!(registry.pick("m", &all), None);
     let mut seen = seen.into_inner().unwrap();
     seen.sort();
     assert_eq!(seen, (0..300).step_by(3).map(name).collect::<Vec<_>>());
+}
+
+#[test]
+fn s8_whoever_leaves_meanwhile_hides_nobody() {
+    for (asks, leaves) in (0..5).flat_map(|asks| (0..5).map(move |leaves| (asks, leaves))) {
+        let (registry, _) = hive(Vec::new());
+        for at in 0..5 {
+            apply(&registry, beat(&format!("h-{at}"), T0, vec![self::at(&format!("w-{at}"), 0.0)]));
+        }
+        let seen = Mutex::new(BTreeSet::new());
+        let all = choose(|candidates| {
+            for (nth, (_, found)) in candidates.iter().enumerate() {
+                if nth == asks {
+                    registry.remove_hive(&format!("h-{leaves}"));
+                }
+                seen.lock().unwrap().insert(found.worker.worker_id.to_string());
+            }
+            None
+        });
+        assert_eq!(registry.pick("m", &all), None);
+        let mut seen = seen.into_inner().unwrap();
+        seen.remove(&format!("w-{leaves}"));
+        assert_eq!(seen.len(), 4, "h-{leaves} left as the candidate at place {asks} was looked at");
+    }
 }
 
 #[test]

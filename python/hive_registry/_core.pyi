@@ -290,7 +290,13 @@ class Table:
     def to_arrow(self) -> Any:
         """A `pyarrow.Table`. ImportError if pyarrow is missing."""
     def __len__(self) -> int: ...
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows as an Arrow C stream; with the types of `requested_schema`, if it names the same columns.
+
+        Raises:
+            ValueError: it names others, or a value does not fit its type.
+
+        """
     def __arrow_c_schema__(self) -> object: ...
     def _repr_html_(self) -> str: ...
 
@@ -398,15 +404,20 @@ class HiveRegistry:
 
         """
     def ingest_many(self, heartbeats: Iterable[Heartbeat]) -> Ingested:
-        """Applies many. A refused one does not keep those after it: look at `refused` of what is returned."""
+        """Applies many. A refused one does not keep those after it: look at `refused` of what is returned.
+
+        Raises:
+            TypeError: `heartbeats` is one heartbeat, or no iterable.
+
+        """
     def ingest_table(self, table: ArrowStream) -> Ingested:
         """Applies the heartbeats of a table with one row a worker.
 
-        Rows of one `hive_id` and `timestamp` are one heartbeat. Columns are those of `WorkerState`, and `hive_id`,
-        `timestamp`, `epoch`, `seq`; of these `hive_id`, `worker_id` and `timestamp` must be there. Moments are
-        timestamps with a time zone, or text as RFC 3339. What is null or missing is as `WorkerState` has it,
-        `last_heartbeat` as `timestamp`; other columns are left alone. A hive without workers has no row: a table cannot
-        tell of it. The fastest way for many; of a refused heartbeat `refused` tells the first row.
+        Columns are those of `WorkerState`, and `hive_id`, `timestamp`, `epoch`, `seq`; of these `hive_id`, `worker_id`
+        and `timestamp` must be there. Rows that agree in `hive_id`, `timestamp`, `epoch` and `seq` are one heartbeat.
+        Moments are timestamps with a time zone, or text as RFC 3339. What is null or missing is as `WorkerState` has
+        it, `last_heartbeat` as `timestamp`; other columns are left alone. A hive without workers has no row: a table
+        cannot tell of it. The fastest way for many; of a refused heartbeat `refused` tells the first row.
 
         Raises:
             HeartbeatError: a column is missing or of the wrong type, or a value in it cannot be; then nothing was
@@ -480,8 +491,9 @@ class HiveRegistry:
     def pick(self, model_id: str, policy: Policy | None = None) -> tuple[str, Worker] | None:
         """Chooses by a policy; None is the rule of `find_best_worker_for_model`.
 
-        A callable is called once for each candidate, outside every lock: it may use the registry. What it raises is
-        raised here, and the registry is as before. O(candidates) for a callable.
+        A callable is called once for each candidate, in any order, outside every lock: it may use the registry. What it
+        raises is raised here, and the registry is as before. While others make workers leave, one may be asked about
+        twice; nobody who stays is passed over. O(candidates) for a callable.
         """
     def reserve_worker_for_model(self, model_id: str) -> Reservation | None:
         """Chooses and counts in one step, so that a burst spreads; None if no place is free.

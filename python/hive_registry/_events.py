@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._errors import Closed, Lagged
+from ._errors import Closed
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -86,16 +87,19 @@ class Subscription:
 
     `for event in subscription` and `async for event in subscription` wait for events, and end when the registry is
     gone, or when none came within the subscription's `timeout`. A reader that falls behind by more than the capacity
-    loses the oldest and is told by `Lagged`; it may go on. One reader at a time: each event is given once.
+    loses the oldest and is told by `Lagged`; it may go on. Each event is given once; while a task waits for one, nobody
+    else may: `RuntimeError`.
     """
 
-    __slots__ = ("__weakref__", "_feed", "_thread", "_timeout", "_waiting")
+    __slots__ = ("__weakref__", "_feed", "_pid", "_reading", "_thread", "_timeout", "_waiting")
 
     def __init__(self, feed: Feed, timeout: float | None = None) -> None:
         self._feed = feed
         self._timeout = timeout
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: Future[Event | None] | None = None
+        self._reading = False
+        self._pid = os.getpid()
 
     def next(self, timeout: float | timedelta | None = None) -> Event | None:
         """The next event, waiting at most `timeout` seconds, or for ever; None if none came.
@@ -106,9 +110,26 @@ class Subscription:
             Lagged: events were lost.
             Closed: the registry is gone, and every event was read.
             ConfigError: `timeout` is negative or not a number.
+            RuntimeError: a task waits for the next event.
 
         """
+        waiting = self._begin()
+        if waiting is not None:
+            # Of a task that was cancelled: done within a tenth of a second.
+            event = waiting.result()
+            if event is not None:
+                return event
         return self._feed.next(timeout)
+
+    def _begin(self) -> Future[Event | None] | None:
+        """What a cancelled task was waiting for, if anything."""
+        if self._pid != os.getpid():
+            # The thread that waits did not come along through fork(): the feed is asked here, and raises.
+            self._feed.next(0)
+        if self._reading:
+            raise RuntimeError("another task waits for the next event of this subscription")
+        waiting, self._waiting = self._waiting, None
+        return None if waiting is None or waiting.cancelled() else waiting
 
     def __iter__(self) -> Subscription:
         return self
@@ -126,6 +147,14 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
+        self._waiting = self._begin()
+        self._reading = True
+        try:
+            return await self._next()
+        finally:
+            self._reading = False
+
+    async def _next(self) -> Event:
         until = None if self._timeout is None else time.monotonic() + self._timeout
         while True:
             left = _SLICE if until is None else min(_SLICE, max(0.0, until - time.monotonic()))
@@ -149,7 +178,9 @@ class Subscription:
             self._waiting = self._thread.submit(self._feed.next, seconds)
         try:
             event = await asyncio.wrap_future(self._waiting)
-        except (Lagged, Closed):
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
             self._waiting = None
             raise
         self._waiting = None

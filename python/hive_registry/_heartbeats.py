@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, cast
 
 from ._errors import HeartbeatError
@@ -150,8 +150,12 @@ def encode(heartbeat: object) -> bytes:
 def _plain(value: object) -> object:
     """A value that JSON does not know, as one that it does."""
     if isinstance(value, datetime):
-        if value.tzinfo is None:
+        offset = value.utcoffset()
+        if offset is None:
             raise TypeError("a datetime without a time zone")
+        # RFC 3339 has no offsets of seconds, as there were before there were time zones.
+        if offset % timedelta(minutes=1):
+            value = value.astimezone(timezone.utc)
         return value.isoformat()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # What is None is left out, as it is on the wire; but a process says that it has no model.

@@ -63,8 +63,9 @@ impl Policy for Chooser {
             Self::Random => Random.choose(candidates),
             Self::Last => (0..candidates.len()).rev().find(|at| candidates.get(*at).is_some()),
             Self::Greatest => {
-                let all = (0..).map_while(|at| Some((at, candidates.get(at)?.worker)));
-                all.max_by(|(_, one), (_, other)| names(one).cmp(&names(other))).map(|(at, _)| at)
+                let all = candidates.iter();
+                all.max_by(|(_, one), (_, other)| names(&one.worker).cmp(&names(&other.worker)))
+                    .map(|(at, _)| at)
             }
             Self::Nobody => None,
         }

@@ -500,3 +500,71 @@ def test_exceptions_are_pickled(registry: HiveRegistry, protocol: int) -> None:
         registry.reserve("m")
     copied = pickle.loads(pickle.dumps(raised.value, protocol))
     assert (type(copied), str(copied)) == (NoWorkerError, str(raised.value))
+
+
+@pytest.mark.parametrize("vram_mb", NO_WHOLE)
+def test_a_capacity_is_a_whole_number(vram_mb: Any) -> None:
+    with pytest.raises(ConfigError, match=refusal("vram_mb", vram_mb, WHOLE)):
+        HiveRegistry().find_workers_with_capacity(vram_mb)
+
+
+@pytest.mark.parametrize("max_age_ms", [2**63, -(2**63) - 1, 1.5, "1", True])
+def test_an_age_is_whole_milliseconds(max_age_ms: Any) -> None:
+    refused = re.escape(f"max_age_ms: {max_age_ms!r} refused: whole milliseconds from -2**63 to 2**63 - 1")
+    with pytest.raises(ConfigError, match=refused):
+        HiveRegistry().list_active_hives(max_age_ms)
+    with pytest.raises(ConfigError, match=refused):
+        HiveRegistry().is_hive_online("h", max_age_ms=max_age_ms)
+
+
+def test_a_gap_longer_than_a_timedelta_is_told_as_the_longest(clock: ManualClock) -> None:
+    registry = HiveRegistry(clock=clock)
+    registry.ingest(heartbeat("h"))
+    for _ in range(3):
+        clock.advance(timedelta.max)
+    registry.ingest(heartbeat("h", at=LAST))
+    (told,) = registry.stats().hives
+    assert timedelta.max - told.longest_gap < timedelta(seconds=1)
+    assert registry.hive_stats("h") == told
+
+
+class Interrupted:
+    def __float__(self) -> float:
+        raise KeyboardInterrupt
+
+    def __index__(self) -> int:
+        raise KeyboardInterrupt
+
+
+class Nowhere(Summertime):
+    """A zone that does not say where it is."""
+
+    def utcoffset(self, _moment: datetime | None, /) -> timedelta | None:
+        return None
+
+
+def test_an_interrupt_in_a_conversion_comes_through() -> None:
+    for setting in ("liveness_window", "shards", "seed"):
+        with pytest.raises(KeyboardInterrupt):
+            HiveRegistry(**{setting: Interrupted()})  # type: ignore[arg-type]
+
+
+def test_a_number_too_long_to_show_is_refused_all_the_same() -> None:
+    with pytest.raises(ConfigError, match=r"^seed: <class 'int'> refused: a whole number"):
+        HiveRegistry(seed=10**5_000)
+
+
+def test_a_zone_without_an_offset_is_none() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=Nowhere())
+    with pytest.raises(ConfigError, match=r"^start: .* refused: .* with a time zone"):
+        ManualClock(moment)
+    with pytest.raises(HeartbeatError, match=r"^timestamp: .* a datetime without a time zone"):
+        HiveRegistry().ingest({"hive_id": "h", "timestamp": moment, "workers": []})
+
+
+def test_a_zone_may_be_off_by_seconds(clock: ManualClock) -> None:
+    registry = HiveRegistry(clock=clock)
+    paris = timezone(timedelta(minutes=9, seconds=21))
+    registry.ingest(heartbeat("h", worker("w", last_heartbeat=datetime(1880, 1, 1, tzinfo=paris))))
+    (found,) = registry.get_workers_on_hive("h")
+    assert found.last_heartbeat == datetime(1880, 1, 1, tzinfo=paris)

@@ -6,7 +6,7 @@ import pickle
 import queue
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -633,3 +633,55 @@ def test_twenty_subscriptions_wait_at_once(registry: HiveRegistry) -> None:
         return await asyncio.gather(*readers)
 
     assert asyncio.run(run()) == [["h registered", "h/a added"]] * 20
+
+
+def test_one_task_at_a_time_waits_for_events(registry: HiveRegistry) -> None:
+    events = registry.subscribe(timeout=5)
+
+    async def read() -> None:
+        first = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeError, match="another task"):
+            await anext(events)
+        registry.ingest(heartbeat("h"))
+        assert (await first).hive_id == "h"
+        registry.ingest(heartbeat("g"))
+        assert (await anext(events)).hive_id == "g"
+
+    asyncio.run(read())
+
+
+async def first(events: Subscription) -> Event:
+    return await anext(events)
+
+
+@pytest.mark.parametrize("read", [lambda events: events.next(0), next, lambda events: asyncio.run(first(events))])
+def test_what_a_cancelled_task_would_have_read_is_read_next(
+    registry: HiveRegistry, read: Callable[[Subscription], Event]
+) -> None:
+    events = registry.subscribe(timeout=0.2)
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        registry.ingest(heartbeat("a"))
+
+    asyncio.run(cancelled())
+    registry.ingest(heartbeat("b"))
+    assert read(events).hive_id == "a"
+    assert [event.hive_id for event in events] == ["b"]
+
+
+def test_a_task_that_waits_keeps_others_from_reading(registry: HiveRegistry) -> None:
+    events = registry.subscribe(timeout=5)
+
+    async def read() -> None:
+        task = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeError, match="another task"):
+            events.next(0)
+        task.cancel()
+
+    asyncio.run(read())

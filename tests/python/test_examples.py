@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbclient
+import nbformat
 import pytest
 
 import hive_registry
@@ -97,12 +99,9 @@ def test_a_view_stays_in_step_with_events_and_after_a_loss() -> None:
 
 
 def test_the_notebook_runs_and_shows_what_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbclient = pytest.importorskip("nbclient")
-    pytest.importorskip("matplotlib")
-    nbformat = pytest.importorskip("nbformat")  # nbclient needs it: it is there
     monkeypatch.setenv("PYTHONPATH", PACKAGE)
     copy = shutil.copy(EXAMPLES / "fleet.ipynb", tmp_path)
-    notebook = nbformat.read(copy, as_version=4)
+    notebook = nbformat.read(copy, as_version=4)  # type: ignore[no-untyped-call]
     committed = {cell["id"]: shown(cell) for cell in notebook.cells if cell.cell_type == "code"}
     client = nbclient.NotebookClient(
         notebook,

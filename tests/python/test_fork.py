@@ -126,6 +126,62 @@ def test_an_inherited_subscription_is_refused(registry: HiveRegistry) -> None:
     assert [event.hive_id for event in events] == ["g"]
 
 
+@pytest.mark.parametrize("state", ["read", "cancelled", "waiting"])
+def test_an_inherited_subscription_that_has_a_thread_is_refused(registry: HiveRegistry, state: str) -> None:
+    events = registry.subscribe(timeout=3)
+
+    def check() -> None:
+        # Without a loop, for the parent's may be running.
+        is_refused(lambda: events.__anext__().send(None))
+
+    async def fork() -> None:
+        task = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.01)
+        if state == "waiting":
+            in_child(check)
+        if state == "cancelled":
+            task.cancel()
+        else:
+            registry.ingest(heartbeat("g"))
+        await asyncio.wait([task])
+        assert task.cancelled() or task.result().hive_id == "g"
+        in_child(check)
+
+    asyncio.run(fork())
+
+
+def test_a_child_that_leaves_a_reservation_by_an_exception_is_told_of_that_one(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h", "w"))
+    reservation = registry.reserve("m")
+
+    def check() -> None:
+        with pytest.raises(ZeroDivisionError), reservation:
+            raise ZeroDivisionError
+
+    in_child(check)
+    reservation.release()
+
+
+def test_a_callable_that_forks_reserves_nothing_in_the_child(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h", "w"))
+    child = None
+
+    def score(_: object) -> float:
+        nonlocal child
+        child = os.fork()
+        return 0.0
+
+    try:
+        reservation = registry.reserve("m", score)
+    except HiveRegistryError as error:
+        os._exit(0 if child == 0 and "fork" in str(error) else 1)
+    if child == 0:
+        os._exit(2)
+    assert child is not None
+    assert os.waitpid(child, 0)[1] == 0
+    assert reservation.worker.worker_id == "w"
+
+
 def test_a_grandchild_is_refused_as_a_child_is(registry: HiveRegistry) -> None:
     in_child(lambda: in_child(lambda: is_refused(registry.hive_count)))
 

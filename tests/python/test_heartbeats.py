@@ -721,6 +721,13 @@ def test_what_is_not_iterable_is_a_type_error(registry: HiveRegistry) -> None:
         registry.ingest_many(5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("one", [heartbeat("h", "a"), "{}", b"{}", bytearray(b"{}")])
+def test_one_heartbeat_is_not_many(registry: HiveRegistry, one: Any) -> None:
+    with pytest.raises(TypeError, match=r"^heartbeats: .* refused: many of them$"):
+        registry.ingest_many(one)
+    assert registry.hive_count() == 0
+
+
 def test_refused_ones_are_counted_in_the_stats(registry: HiveRegistry) -> None:
     registry.ingest_many([heartbeat("", "a"), heartbeat("h", "a")])
     counts = registry.stats().heartbeats

@@ -168,7 +168,22 @@ def test_a_callable_is_asked_once_for_each_candidate(registry: HiveRegistry) -> 
     registry.ingest(loads(50.0, 10.0, 30.0))
     asked: list[str] = []
     picked(registry, lambda candidate: asked.append(candidate.worker_id))
-    assert asked == ["w0", "w1", "w2"]
+    assert sorted(asked) == ["w0", "w1", "w2"]
+
+
+@pytest.mark.parametrize("leaves", range(4))
+@pytest.mark.parametrize("when", range(4))
+def test_a_worker_that_leaves_meanwhile_hides_nobody(registry: HiveRegistry, when: int, leaves: int) -> None:
+    registry.ingest_many([heartbeat(f"h{at}", f"w{at}") for at in range(4)])
+    asked: list[str] = []
+
+    def score(candidate: Candidate) -> None:
+        if len(asked) == when:
+            registry.remove_hive(f"h{leaves}")
+        asked.append(candidate.worker_id)
+
+    assert registry.pick("m", score) is None
+    assert {*asked, f"w{leaves}"} == {"w0", "w1", "w2", "w3"}
 
 
 def test_a_callable_sees_what_the_registry_counts(registry: HiveRegistry) -> None:
@@ -270,7 +285,7 @@ def test_a_callable_that_raised_is_not_asked_again(
 
     with pytest.raises(ValueError, match="mine"):
         call(registry, score)
-    assert asked == ["w0"]
+    assert len(asked) == 1
     assert registry.stats().reservations_open == 0
 
 
@@ -670,6 +685,24 @@ def test_a_lease_of_no_span_is_refused(leasing: HiveRegistry, span: Any) -> None
     with pytest.raises(ConfigError, match=r"lease: .* refused"):
         leasing.renew_lease(1, span)
     assert leasing.stats().reservations_open == 0
+
+
+@pytest.mark.parametrize("span", [2.6e11, 1e18, timedelta.max])
+def test_a_lease_may_outlast_the_calendar(leasing: HiveRegistry, span: float | timedelta) -> None:
+    lease = leasing.reserve_detached("m", span)
+    assert lease is not None
+    assert lease.expires_at.year == 9999
+    assert leasing.renew_lease(lease.id, span)
+    assert leasing.release_lease(lease.id)
+    assert leasing.stats().reservations_open == 0
+
+
+@pytest.mark.parametrize("lease_id", [-1, 2**64, 1.5, True, "one"])
+def test_an_id_that_no_lease_has_is_refused(leasing: HiveRegistry, lease_id: Any) -> None:
+    with pytest.raises(ConfigError, match=r"lease_id: .* refused: a whole number from 0 to 2\*\*64 - 1"):
+        leasing.renew_lease(lease_id, 1)
+    with pytest.raises(ConfigError, match=r"lease_id: .* refused"):
+        leasing.release_lease(lease_id)
 
 
 # Models looked up once.

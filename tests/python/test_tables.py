@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
@@ -231,6 +232,17 @@ def test_a_consumer_may_ask_for_other_numbers(filled: HiveRegistry) -> None:
     assert pa.table(table, schema=wanted).to_pylist() == pa.table(table).to_pylist()
 
 
+def test_what_the_types_asked_for_cannot_hold_is_refused(filled: HiveRegistry) -> None:
+    table = filled.snapshot().hives
+    fields = list(pa.schema(table))
+    ages = [field.with_type(pa.int8()) if field.name == "age_ms" else field for field in fields]
+    filled.ingest(heartbeat("old", at=-100))
+    with pytest.raises(ValueError, match=r"^age_ms: "):
+        pa.table(filled.snapshot().hives, schema=pa.schema(ages))
+    with pytest.raises(ValueError, match=r"^requested_schema: .* refused: the columns"):
+        pa.table(table, schema=pa.schema([field.with_name(f"my_{field.name}") for field in fields]))
+
+
 def run(script: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: what is imported, or crashes, there leaves no trace here."""
     head = f"""
@@ -259,6 +271,7 @@ workers = registry.snapshot().workers
 
 def test_nanoarrow_reads_a_table() -> None:
     done = run("""
+Missing("pyarrow", "polars", "pandas")
 import nanoarrow
 rows = nanoarrow.Array(workers).to_pylist()
 assert [(row["hive_id"], row["worker_id"], row["device_id"]) for row in rows] == [
@@ -572,13 +585,15 @@ def test_numbers_of_any_width_are_numbers(registry: HiveRegistry, name: str, dty
         ("device_id", 1.5, pl.Float64),
         ("vram_bytes", float("nan"), pl.Float64),
         ("vram_bytes", 1e30, pl.Float64),
+        ("vram_bytes", Decimal("1.5"), pl.Decimal(20, 2)),
+        ("device_id", Decimal(-1), pl.Decimal(20, 0)),
     ],
 )
 def test_a_number_that_does_not_fit_is_refused_and_applies_nothing(
     registry: HiveRegistry, name: str, value: float, dtype: Any
 ) -> None:
     with pytest.raises(HeartbeatError, match=rf"^{name}"):
-        registry.ingest_table(pl.DataFrame(two(**{name: pl.Series([0, value], dtype=dtype)})))
+        registry.ingest_table(pl.DataFrame(two(**{name: pl.Series([0, value], dtype=dtype, strict=False)})))
     assert registry.hive_count() == 0
 
 
@@ -650,6 +665,83 @@ def test_a_column_of_the_wrong_type_is_refused_and_applies_nothing(
     assert registry.hive_count() == 0
 
 
+def dictionary(text: pa.Array) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), text)
+
+
+NO_UTF8 = pa.array([b"\xed\xa0\x80"])
+
+
+@pytest.mark.parametrize("name", ["hive_id", "worker_id", "model_id", "url"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        NO_UTF8.view(pa.string()),
+        NO_UTF8.cast(pa.large_binary()).view(pa.large_string()),
+        dictionary(NO_UTF8.view(pa.string())),
+    ],
+    ids=["string", "large", "dictionary"],
+)
+def test_text_that_is_not_utf8_is_refused_and_applies_nothing(registry: HiveRegistry, name: str, text: Any) -> None:
+    with pytest.raises(HeartbeatError, match=rf"^{name}: .*[Uu][Tt][Ff]"):
+        registry.ingest_table(pa.table(columns() | {name: text}))
+    assert registry.hive_count() == 0
+
+
+def test_what_is_null_in_a_dictionary_is_null(registry: HiveRegistry) -> None:
+    null = dictionary(pa.array([None], pa.string()))
+    assert registry.ingest_table(pa.table(columns(state=null))).registered == 1
+    assert only(registry)["state"] == "Idle"
+    with pytest.raises(HeartbeatError, match=r"^hive_id\[0\]: null refused"):
+        registry.ingest_table(pa.table(columns() | {"hive_id": null}))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pl.DataFrame({"colour": []}, schema={"colour": pl.String}),
+        pa.table({"colour": pa.array([], pa.string())}),
+        pa.RecordBatchReader.from_batches(pa.schema({"colour": pa.string()}), []),
+    ],
+    ids=["polars", "pyarrow", "no batches"],
+)
+def test_a_table_without_rows_needs_its_columns_too(registry: HiveRegistry, table: Any) -> None:
+    with pytest.raises(HeartbeatError, match=r"^hive_id: no such column"):
+        registry.ingest_table(table)
+
+
+def test_other_columns_of_polars_may_be_of_any_type(registry: HiveRegistry) -> None:
+    odd = {
+        "lists": pl.Series([[]], dtype=pl.List(pl.Null)),
+        "big": pl.Series([1], dtype=pl.Int128),
+        "object": pl.Series([object()], dtype=pl.Object),
+    }
+    assert registry.ingest_table(pl.DataFrame(columns() | odd)).registered == 1
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-05:00", "0000-01-01T00:00:00+05:00"])
+def test_moments_past_the_calendar_can_be_read_from_a_table(registry: HiveRegistry, moment: str) -> None:
+    registry.ingest(heartbeat("h", worker("a", last_heartbeat=moment)))
+    workers = registry.snapshot().workers
+    (_, found) = registry.list_all_workers()[0]
+    assert workers.to_polars()["last_heartbeat"].to_list() == [found.last_heartbeat]
+    assert HiveRegistry().ingest_table(workers).registered == 1
+
+
+def test_a_column_alone_is_no_table(registry: HiveRegistry) -> None:
+    with pytest.raises(HeartbeatError, match=r"^table: "):
+        registry.ingest_table(pl.Series([1, 2]))
+
+
+def test_what_a_table_raises_comes_through(registry: HiveRegistry) -> None:
+    class Table:
+        def __arrow_c_stream__(self, _schema: object = None) -> object:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        registry.ingest_table(Table())
+
+
 @pytest.mark.parametrize("name", ["hive_id", "worker_id", "timestamp"])
 def test_a_needed_column_must_be_there(registry: HiveRegistry, name: str) -> None:
     with pytest.raises(HeartbeatError, match=rf"^{name}: no such column"):
@@ -709,6 +801,14 @@ def test_epoch_and_seq_of_a_table_order_heartbeats(registry: HiveRegistry) -> No
     assert registry.ingest_table(pl.DataFrame(columns(epoch=[2], seq=[0]))).updated == 1
     (_, error) = registry.ingest_table(pl.DataFrame(columns())).refused[0]
     assert str(error).startswith("epoch: ")
+
+
+def test_rows_of_another_epoch_or_seq_are_another_heartbeat(registry: HiveRegistry) -> None:
+    rows = pl.concat(
+        [pl.DataFrame(columns(epoch=[epoch], seq=[seq])) for epoch, seq in [(1, 1), (1, 2), (2, 0), (1, 3)]]
+    )
+    done = registry.ingest_table(rows)
+    assert (done.registered, done.updated, done.superseded, done.refused) == (1, 2, 1, ())
 
 
 def test_a_heartbeat_out_of_bounds_is_refused_by_its_first_row_and_the_others_applied(registry: HiveRegistry) -> None:

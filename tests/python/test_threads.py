@@ -1,3 +1,4 @@
+import importlib
 import json
 import random
 import sys
@@ -5,14 +6,24 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from typing import TypeVar
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import pytest
 
 from fleet import START, heartbeat, worker
-from hive_registry import Candidate, HiveRegistry, ManualClock, Reservation
+from hive_registry import (
+    Candidate,
+    HeartbeatError,
+    HiveInfo,
+    HiveRegistry,
+    ManualClock,
+    ProcessStats,
+    Reservation,
+)
 
+pa: Any = importlib.import_module("pyarrow")  # brings no types of its own
 T = TypeVar("T")
 
 THREADS = 8
@@ -137,6 +148,29 @@ def counting() -> Iterator[Counting]:
     counting.thread.join(PATIENCE)
 
 
+def iso(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+PLAIN = json.dumps(heartbeat("h", *(f"w{at}" for at in range(1_000))), default=iso)[:-1]
+PROCESSES = json.dumps([asdict(ProcessStats(at, "g", str(at))) for at in range(1_000)])[:-1]
+HIVE = json.dumps(asdict(HiveInfo("h", "host", 80, "1.0")))
+TELEMETRY = f'{{"hive": {HIVE}, "timestamp": "2026-01-01T00:00:00Z", "workers": {PROCESSES}]'
+"""Long, and broken at the very end: nothing changes, so they may be tried again."""
+TABLE = pa.table(
+    {
+        "hive_id": [f"h{at // 8}" for at in range(8_000)],
+        "timestamp": pa.array([START] * 8_000, pa.timestamp("us", "UTC")),
+        "worker_id": [f"w{at % 8}" for at in range(8_000)],
+    }
+)
+
+
+def refused(call: Callable[..., object], *args: object) -> None:
+    with pytest.raises(HeartbeatError, match="EOF"):
+        call(*args)
+
+
 def test_without_a_call_that_lets_go_another_thread_waits(counting: Counting) -> None:
     assert not counting.progressed(lambda: [sum(range(100_000)) for _ in range(50)])
 
@@ -151,8 +185,32 @@ def test_without_a_call_that_lets_go_another_thread_waits(counting: Counting) ->
         lambda registry: registry.explain("m"),
         HiveRegistry.stats,
         HiveRegistry.list_all_hives,
+        lambda registry: refused(registry.ingest_json, PLAIN),
+        lambda registry: refused(registry.ingest, PLAIN),
+        lambda registry: registry.ingest_many([PLAIN]),
+        lambda registry: refused(registry.update_hive_state, "h", PLAIN),
+        lambda registry: refused(registry.update_hive, TELEMETRY),
+        lambda registry: refused(registry.update_workers, "h", PROCESSES),
+        lambda _: HiveRegistry(clock=ManualClock(START)).ingest_table(TABLE),
+        lambda registry: len(registry.snapshot().workers),
     ],
-    ids=["list_all_workers", "find_idle_workers", "by_model", "snapshot", "explain", "stats", "list_all_hives"],
+    ids=[
+        "list_all_workers",
+        "find_idle_workers",
+        "by_model",
+        "snapshot",
+        "explain",
+        "stats",
+        "list_all_hives",
+        "ingest_json",
+        "ingest",
+        "ingest_many",
+        "update_hive_state",
+        "update_hive",
+        "update_workers",
+        "ingest_table",
+        "workers of a snapshot",
+    ],
 )
 def test_other_threads_run_during_a_long_call(
     large: HiveRegistry, counting: Counting, call: Callable[[HiveRegistry], object]

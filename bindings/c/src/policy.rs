@@ -105,8 +105,7 @@ impl Checked {
 impl Choose for Scored {
     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
-        for at in 0.. {
-            let Some(candidate) = candidates.get(at) else { break };
+        for (at, candidate) in candidates.iter() {
             let view = Candidate {
                 worker: Worker::view(&candidate.worker),
                 load: candidate.load,
@@ -114,7 +113,8 @@ impl Choose for Scored {
             };
             let mut score = f64::NAN;
             let takes = unsafe { (self.score)(self.user, &view, &mut score) };
-            if takes && !score.is_nan() && best.is_none_or(|(least, _)| score < least) {
+            // The first of equal ones comes last.
+            if takes && !score.is_nan() && best.is_none_or(|(least, _)| score <= least) {
                 best = Some((score, at));
             }
         }

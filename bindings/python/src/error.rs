@@ -40,7 +40,7 @@ impl From<Refused> for PyErr {
     }
 }
 
-/// Every call into the registry runs in here: a panic becomes a `HiveRegistryError`, not PyO3's `PanicException`,
+/// Every call into the registry and into Arrow runs in here: a panic becomes a `HiveRegistryError`, not PyO3's `PanicException`,
 /// which `except Exception` does not catch.
 pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T, Refused>) -> PyResult<T> {
     match catch_unwind(AssertUnwindSafe(call)) {

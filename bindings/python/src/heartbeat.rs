@@ -8,7 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 use serde::de::DeserializeOwned;
 
-use crate::error::{HeartbeatError as Raised, Refused};
+use crate::error::HeartbeatError as Raised;
 use crate::python::module;
 
 /// JSON that Python owns: readable without the interpreter.
@@ -21,12 +21,16 @@ impl Json {
     /// A heartbeat in any form.
     pub(crate) fn of(heartbeat: &Bound<'_, PyAny>) -> PyResult<Self> {
         static HEARTBEATS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-        if heartbeat.is_instance_of::<PyString>() || heartbeat.extract::<PyBackedBytes>().is_ok() {
+        if Self::is_given(heartbeat) {
             return Self::given(heartbeat);
         }
         let py = heartbeat.py();
         let encode = module(py, &HEARTBEATS, "hive_registry._heartbeats")?.getattr("encode")?;
         Self::given(&encode.call1((heartbeat,))?)
+    }
+
+    pub(crate) fn is_given(heartbeat: &Bound<'_, PyAny>) -> bool {
+        heartbeat.is_instance_of::<PyString>() || heartbeat.extract::<PyBackedBytes>().is_ok()
     }
 
     /// JSON as it is.
@@ -45,21 +49,17 @@ impl Json {
     }
 
     /// As one of the registry's payload types, with its errors.
-    pub(crate) fn parse<T: DeserializeOwned>(&self, limits: &Limits) -> Result<T, Refused> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self, limits: &Limits) -> Result<T, HeartbeatError> {
         let (bytes, bound) = (self.bytes(), limits.heartbeat_bytes);
         if bytes.len() > bound {
-            return Err(
-                HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: bytes.len(), bound }.into()
-            );
+            return Err(HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: bytes.len(), bound });
         }
         let mut json = serde_json::Deserializer::from_slice(bytes);
-        let parsed =
-            serde_path_to_error::deserialize(&mut json).map_err(|error| HeartbeatError::Malformed {
-                // A body that ends too early is said to end nowhere.
-                field: error.path().to_string().replace('?', "."),
-                message: error.inner().to_string(),
-            })?;
-        Ok(parsed)
+        serde_path_to_error::deserialize(&mut json).map_err(|error| HeartbeatError::Malformed {
+            // A body that ends too early is said to end nowhere.
+            field: error.path().to_string().replace('?', "."),
+            message: error.inner().to_string(),
+        })
     }
 }
 

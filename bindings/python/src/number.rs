@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDateTime, PyDelta, PyTzInfo};
 
@@ -11,7 +13,25 @@ use crate::error::ConfigError;
 pub(crate) fn refused(field: &str, value: &Bound<'_, PyAny>, bound: &str) -> PyErr {
     match value.repr() {
         Ok(value) => ConfigError::new_err(format!("{field}: {value} refused: {bound}")),
+        // An int of thousands of digits has none.
+        Err(error) if error.is_instance_of::<PyValueError>(value.py()) => {
+            ConfigError::new_err(format!("{field}: {} refused: {bound}", value.get_type()))
+        }
         Err(error) => error,
+    }
+}
+
+/// What a value is taken for, if it can be; what else its own methods raise comes through.
+fn fitting<T>(py: Python<'_>, taken: PyResult<T>) -> PyResult<Option<T>> {
+    let unfit = |error: &PyErr| {
+        error.is_instance_of::<PyTypeError>(py)
+            || error.is_instance_of::<PyValueError>(py)
+            || error.is_instance_of::<PyOverflowError>(py)
+    };
+    match taken {
+        Ok(taken) => Ok(Some(taken)),
+        Err(error) if unfit(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -20,7 +40,7 @@ pub(crate) fn seconds(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Duratio
     let span = if value.is_instance_of::<PyDelta>() {
         value.extract::<chrono::TimeDelta>()?.to_std().ok()
     } else {
-        number(value).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        number(value)?.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     };
     span.ok_or_else(|| refused(field, value, "seconds, 0 or more, or a timedelta"))
 }
@@ -30,12 +50,17 @@ pub(crate) fn signed_ms(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> 
     if value.is_instance_of::<PyDelta>() {
         return Ok(value.extract::<chrono::TimeDelta>()?.num_milliseconds());
     }
-    number(value).and_then(whole_ms).ok_or_else(|| refused(field, value, "seconds, or a timedelta"))
+    number(value)?.and_then(whole_ms).ok_or_else(|| refused(field, value, "seconds, or a timedelta"))
 }
 
 /// A number, which True is not.
-pub(crate) fn number(value: &Bound<'_, PyAny>) -> Option<f64> {
-    (!value.is_instance_of::<PyBool>()).then(|| value.extract().ok()).flatten()
+pub(crate) fn number<'py, T: FromPyObjectOwned<'py, Error = PyErr>>(
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Option<T>> {
+    match value.is_instance_of::<PyBool>() {
+        true => Ok(None),
+        false => fitting(value.py(), value.extract()),
+    }
 }
 
 fn whole_ms(seconds: f64) -> Option<i64> {
@@ -45,8 +70,12 @@ fn whole_ms(seconds: f64) -> Option<i64> {
 
 /// A whole number that is not negative.
 pub(crate) fn whole(field: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
-    let number = (!value.is_instance_of::<PyBool>()).then(|| value.extract::<u64>().ok()).flatten();
-    number.ok_or_else(|| refused(field, value, "a whole number from 0 to 2**64 - 1"))
+    number(value)?.ok_or_else(|| refused(field, value, "a whole number from 0 to 2**64 - 1"))
+}
+
+/// Whole milliseconds, either way.
+pub(crate) fn age_ms(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    number(value)?.ok_or_else(|| refused(field, value, "whole milliseconds from -2**63 to 2**63 - 1"))
 }
 
 /// As [`whole`], of the machine's size.
@@ -66,14 +95,14 @@ pub(crate) fn one_of<T: Copy>(field: &str, value: &str, choices: &[(&str, T)]) -
 /// A moment as Unix milliseconds: seconds since 1970, or a `datetime` with a time zone.
 pub(crate) fn unix_ms(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
     let ms = match value.cast::<PyDateTime>() {
-        Ok(moment) if moment.getattr("tzinfo")?.is_none() => None,
+        Ok(moment) if moment.call_method0("utcoffset")?.is_none() => None,
         // What is past the year 9999 in UTC cannot be told in it.
-        Ok(moment) => moment
-            .call_method1("astimezone", (PyTzInfo::utc(value.py())?,))
-            .and_then(|moment| moment.extract::<DateTime<Utc>>())
-            .ok()
-            .map(|moment| moment.timestamp_millis()),
-        Err(_) => number(value).and_then(whole_ms),
+        Ok(moment) => {
+            let utc = moment.call_method1("astimezone", (PyTzInfo::utc(value.py())?,));
+            let utc = fitting(value.py(), utc.and_then(|moment| moment.extract::<DateTime<Utc>>()))?;
+            utc.map(|moment| moment.timestamp_millis())
+        }
+        Err(_) => number(value)?.and_then(whole_ms),
     };
     let bound = "seconds since 1970 up to the year 9999, or a datetime with a time zone";
     ms.ok_or_else(|| refused(field, value, bound))
@@ -84,8 +113,21 @@ const MAX_MS: f64 = 253_402_300_799_000.0;
 
 /// A moment that may lie past what a `datetime` can show is shown as the last that it can.
 pub(crate) fn moment(unix_us: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(unix_us.clamp(MIN_MS * 1_000, MAX_MS as i64 * 1_000)).unwrap_or_default()
+    DateTime::from_timestamp_micros(shown(unix_us)).unwrap_or_default()
 }
+
+/// The same as microseconds.
+pub(crate) fn shown(unix_us: i64) -> i64 {
+    unix_us.clamp(MIN_MS * 1_000, MAX_MS as i64 * 1_000)
+}
+
+/// A span that may be longer than a `timedelta` can be is told as the longest.
+pub(crate) fn span(span: Duration) -> Duration {
+    span.min(MAX_SPAN)
+}
+
+/// `timedelta.max`, less its fraction of a second.
+const MAX_SPAN: Duration = Duration::from_secs(1_000_000_000 * 86_400 - 1);
 
 /// The year 1, the first that a `datetime` shows.
 const MIN_MS: i64 = -62_135_596_800_000;

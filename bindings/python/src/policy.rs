@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
 use crate::error::Refused;
+use crate::fork::Owned;
 use crate::number::{one_of, size};
 use crate::worker::Candidate;
 
@@ -148,11 +149,11 @@ impl Policy {
 impl Scored {
     fn best(&self, py: Python<'_>, candidates: &Candidates<'_>) -> PyResult<Option<usize>> {
         let mut best: Option<(f64, usize)> = None;
-        for at in 0.. {
-            let Some(candidate) = candidates.get(at) else { break };
+        for (at, candidate) in candidates.iter() {
             let score = self.score.bind(py).call1((Candidate::new(py, candidate)?,))?;
             let Some(score) = score.extract::<Option<f64>>()? else { continue };
-            if !score.is_nan() && best.is_none_or(|(least, _)| score < least) {
+            // The first of equal ones comes last.
+            if !score.is_nan() && best.is_none_or(|(least, _)| score <= least) {
                 best = Some((score, at));
             }
         }
@@ -167,7 +168,10 @@ impl hive::Policy for Scored {
             return None;
         }
         // Called on the thread that picks, which holds the interpreter already.
-        Python::attach(|py| self.best(py, candidates)).unwrap_or_else(|error| {
+        let process = Owned::new(());
+        let best = Python::attach(|py| self.best(py, candidates));
+        // A callable that forked goes on in a child, too.
+        best.and_then(|best| process.get().map(|()| best)).unwrap_or_else(|error| {
             *raised() = Some(error);
             None
         })

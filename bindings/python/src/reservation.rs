@@ -62,11 +62,13 @@ impl Reservation {
 
     fn __exit__(
         &self,
-        _type: &Bound<'_, PyAny>,
+        raised: &Bound<'_, PyAny>,
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.release()
+        let released = self.release();
+        // A child that leaves the block by an exception is told of that one.
+        if raised.is_none() { released } else { Ok(()) }
     }
 
     fn __repr__(&self) -> String {

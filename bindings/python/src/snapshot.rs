@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StructArray};
+use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, SchemaRef};
 use chrono::{DateTime, Utc};
 use hive_registry as hive;
@@ -10,7 +11,7 @@ use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyCapsule;
-use pyo3_arrow::error::PyArrowResult;
+use pyo3_arrow::PySchema;
 use pyo3_arrow::ffi::{ArrayIterator, to_schema_pycapsule, to_stream_pycapsule};
 
 use crate::error::guard;
@@ -123,11 +124,36 @@ impl Table {
 
     /// The first rows, for a notebook.
     pub(crate) fn html(&self) -> PyResult<String> {
-        html::table(&self.schema, &self.batches).map_err(|error| PyValueError::new_err(error.to_string()))
+        guard(|| {
+            let html = html::table(&self.schema, &self.batches);
+            Ok(html.map_err(|error| PyValueError::new_err(error.to_string()))?)
+        })
     }
 
-    fn as_struct(&self) -> Arc<Field> {
-        Arc::new(Field::new("", DataType::Struct(self.schema.fields().clone()), false))
+    /// With other types; what they cannot hold is refused, not made null.
+    fn cast(&self, schema: SchemaRef) -> PyResult<(SchemaRef, Vec<RecordBatch>)> {
+        let names =
+            |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        if names(&schema) != names(&self.schema) {
+            return Err(PyValueError::new_err(format!(
+                "requested_schema: {:?} refused: the columns {:?}",
+                names(&schema),
+                names(&self.schema)
+            )));
+        }
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        let cast = |batch: &RecordBatch| {
+            let columns = batch.columns().iter().zip(schema.fields());
+            let columns = columns.map(|(column, field)| {
+                cast_with_options(column, field.data_type(), &options)
+                    .map_err(|error| PyValueError::new_err(format!("{}: {error}", field.name())))
+            });
+            let columns = columns.collect::<PyResult<Vec<_>>>()?;
+            RecordBatch::try_new(schema.clone(), columns)
+                .map_err(|error| PyValueError::new_err(error.to_string()))
+        };
+        let batches = self.batches.iter().map(cast).collect::<PyResult<_>>()?;
+        Ok((schema, batches))
     }
 
     /// Gives itself to a function of a library that may be missing.
@@ -149,15 +175,22 @@ impl Table {
         &self,
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyCapsule>>,
-    ) -> PyArrowResult<Bound<'py, PyCapsule>> {
-        let rows =
-            self.batches.clone().into_iter().map(|batch| Ok(Arc::new(StructArray::from(batch)) as ArrayRef));
-        to_stream_pycapsule(py, Box::new(ArrayIterator::new(rows, self.as_struct())), requested_schema)
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        guard(|| {
+            let (schema, batches) = match requested_schema {
+                None => (self.schema.clone(), self.batches.clone()),
+                Some(schema) => self.cast(PySchema::from_arrow_pycapsule(&schema)?.into_inner())?,
+            };
+            let rows = batches.into_iter().map(|batch| Ok(Arc::new(StructArray::from(batch)) as ArrayRef));
+            let row = Field::new("", DataType::Struct(schema.fields().clone()), false);
+            let rows = Box::new(ArrayIterator::new(rows, Arc::new(row)));
+            Ok(to_stream_pycapsule(py, rows, None).map_err(PyErr::from)?)
+        })
     }
 
     /// The columns as an Arrow C schema.
-    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyArrowResult<Bound<'py, PyCapsule>> {
-        to_schema_pycapsule(py, self.schema.as_ref())
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        guard(|| Ok(to_schema_pycapsule(py, self.schema.as_ref()).map_err(PyErr::from)?))
     }
 
     /// The names of its columns.

@@ -9,7 +9,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, RecordBatchReader, StringViewArray};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::DataType;
+use arrow_schema::{ArrowError, DataType};
 use chrono::{DateTime, SecondsFormat};
 use hive_registry::{HeartbeatError, HeartbeatOutcome, HiveHeartbeatPayload, HiveRegistry, WorkerState};
 
@@ -28,10 +28,11 @@ struct Run {
 }
 
 impl Heartbeats {
-    /// Rows with one hive id and one timestamp are one heartbeat, wherever they stand. Everything that could be wrong
-    /// with the table itself is found here.
+    /// Rows with one hive id, timestamp, epoch and seq are one heartbeat, wherever they stand. Everything that could be
+    /// wrong with the table itself is found here.
     pub(crate) fn read(reader: impl RecordBatchReader) -> Result<Self, String> {
-        let mut batches = Vec::new();
+        // Of a table without any batch its columns are looked at all the same.
+        let mut batches = vec![Columns::of(&RecordBatch::new_empty(reader.schema()), 0)?];
         let mut first_row = 0;
         for batch in reader {
             let batch = batch.map_err(|error| format!("table: {error}"))?;
@@ -44,7 +45,8 @@ impl Heartbeats {
         for (batch, columns) in batches.iter().enumerate() {
             for row in 0..columns.rows {
                 columns.worker_id.need(row)?;
-                let beat = (columns.hive_id.need(row)?, columns.timestamp.need(row)?);
+                let order = (columns.timestamp.need(row)?, columns.epoch.get(row), columns.seq.get(row));
+                let beat = (columns.hive_id.need(row)?, order);
                 // Mostly they stand together.
                 let at = match last {
                     Some((last, at)) if last == beat => at,
@@ -197,8 +199,18 @@ impl Column<'_> {
     /// As another type; a value that does not fit is refused, not lost.
     fn cast(&self, to: &DataType) -> Result<Option<ArrayRef>, String> {
         let options = CastOptions { safe: false, ..CastOptions::default() };
-        let cast = self.array.map(|array| cast_with_options(array, to, &options)).transpose();
-        cast.map_err(|error| format!("{}: {error}", self.name))
+        let cast = |array: &ArrayRef| match array.data_type() {
+            // In one step, what is null in the dictionary would become empty.
+            DataType::Dictionary(_, values) => {
+                cast_with_options(&cast_with_options(array, values, &options)?, to, &options)
+            }
+            _ => cast_with_options(array, to, &options),
+        };
+        self.array.map(cast).transpose().map_err(|error| self.faulty(&error))
+    }
+
+    fn faulty(&self, error: &ArrowError) -> String {
+        format!("{}: {error}", self.name)
     }
 
     /// Casts would cut them off.
@@ -244,6 +256,9 @@ impl Text {
         if column.array.is_some_and(|array| !is_text(array.data_type())) {
             return Err(column.refused("text"));
         }
+        // Other libraries do not look whether it is UTF-8; everything here relies on it.
+        let valid = column.array.map(|array| array.to_data().validate_full()).transpose();
+        valid.map_err(|error| column.faulty(&error))?;
         let values = column.cast(&DataType::Utf8View)?.map(|array| array.as_string_view().clone());
         Ok(Self { values, place: Place::of(&column) })
     }
@@ -283,7 +298,7 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         if column.array.is_some_and(|array| !array.data_type().is_numeric() && !array.data_type().is_null()) {
             return Err(column.refused("numbers"));
         }
-        if !T::DATA_TYPE.is_floating() && column.array.is_some_and(|array| array.data_type().is_floating()) {
+        if !T::DATA_TYPE.is_floating() && column.array.is_some_and(|array| !array.data_type().is_integer()) {
             column.refuse_fractions()?;
         }
         Ok(Self(column.cast(&T::DATA_TYPE)?.map(|array| array.as_primitive().clone())))

@@ -11,6 +11,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use hive_registry::{HiveHealth, HiveSnapshot, Snapshot, WorkerSnapshot};
 
 use super::moments;
+use crate::number::shown;
 use crate::state::status_word;
 
 /// A column while it is filled.
@@ -116,7 +117,7 @@ table! { Workers of (&HiveSnapshot, &WorkerSnapshot) {
     state: StringBuilder false = |(_, row)| Some(row.worker.state.as_str());
     health_status: StringBuilder false = |(_, row)| Some(row.worker.health_status.as_str());
     timestamp: TimestampMicrosecondBuilder false = |(hive, _)| Some(micros(hive));
-    last_heartbeat: TimestampMicrosecondBuilder false = |(_, row)| Some(row.worker.last_heartbeat.timestamp_micros());
+    last_heartbeat: TimestampMicrosecondBuilder false = |(_, row)| Some(shown(row.worker.last_heartbeat.timestamp_micros()));
     url: StringBuilder true = |(_, row)| row.worker.url.as_deref();
     model_id: StringBuilder true = |(_, row)| row.worker.model_id.as_deref();
     backend: StringBuilder true = |(_, row)| row.worker.backend.as_ref().map(|backend| backend.as_str());
@@ -159,7 +160,7 @@ table! { Hives of &HiveSnapshot {
 } }
 
 fn micros(hive: &HiveSnapshot) -> i64 {
-    hive.state.last_heartbeat_ms.saturating_mul(1_000)
+    shown(hive.state.last_heartbeat_ms.saturating_mul(1_000))
 }
 
 /// One row a worker, by hive id, then worker id, in batches that are shared out among threads.

@@ -4,12 +4,17 @@ use hive_registry::HiveId;
 use pyo3::prelude::*;
 
 use super::HiveRegistry;
+use crate::number::age_ms;
 use crate::python::record;
 use crate::state::{HiveState, hive_info};
 
 /// Ids as Python has them.
 fn names(ids: Vec<HiveId>) -> Vec<String> {
     ids.iter().map(|id| id.to_string()).collect()
+}
+
+fn max_age(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    age_ms("max_age_ms", value)
 }
 
 #[pymethods]
@@ -21,7 +26,11 @@ impl HiveRegistry {
 
     /// Hives heard less than `max_age_ms` ago.
     #[pyo3(signature = (max_age_ms = 30_000))]
-    fn list_active_hives(&self, py: Python<'_>, max_age_ms: i64) -> PyResult<Vec<String>> {
+    fn list_active_hives(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = max_age)] max_age_ms: i64,
+    ) -> PyResult<Vec<String>> {
         self.detached(py, |registry| names(registry.list_active_hives(max_age_ms)))
     }
 
@@ -63,7 +72,11 @@ impl HiveRegistry {
 
     /// Whether a hive was heard less than `max_age_ms` ago.
     #[pyo3(signature = (hive_id, max_age_ms = 30_000))]
-    fn is_hive_online(&self, hive_id: &str, max_age_ms: i64) -> PyResult<bool> {
+    fn is_hive_online(
+        &self,
+        hive_id: &str,
+        #[pyo3(from_py_with = max_age)] max_age_ms: i64,
+    ) -> PyResult<bool> {
         self.run(|registry| Ok(registry.is_hive_online(hive_id, max_age_ms)))
     }
 

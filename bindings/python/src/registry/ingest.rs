@@ -4,7 +4,7 @@ use hive_registry::{self as hive, HeartbeatError, HeartbeatOutcome};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyCapsule, PyMapping, PyTuple};
 use pyo3_arrow::PyRecordBatchReader;
 
 use super::HiveRegistry;
@@ -85,8 +85,10 @@ impl HiveRegistry {
         hive_id: &Bound<'py, PyAny>,
         payload: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (hive_id, payload) = (text("hive_id", hive_id)?, Json::of(payload)?.parse(&self.limits)?);
-        member(py, self.apply(py, |registry| registry.update_hive_state(&hive_id, payload))?)
+        let (hive_id, body) = (text("hive_id", hive_id)?, Json::of(payload)?);
+        let apply =
+            |registry: &hive::HiveRegistry| registry.update_hive_state(&hive_id, body.parse(&self.limits)?);
+        member(py, self.apply(py, apply)?)
     }
 
     /// Applies a heartbeat in the telemetry form.
@@ -95,8 +97,8 @@ impl HiveRegistry {
         py: Python<'py>,
         heartbeat: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let heartbeat = Json::of(heartbeat)?.parse(&self.limits)?;
-        member(py, self.apply(py, |registry| registry.update_hive(heartbeat))?)
+        let body = Json::of(heartbeat)?;
+        member(py, self.apply(py, |registry| registry.update_hive(body.parse(&self.limits)?))?)
     }
 
     /// Replaces a hive's workers by processes.
@@ -106,8 +108,10 @@ impl HiveRegistry {
         hive_id: &Bound<'py, PyAny>,
         processes: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (hive_id, processes) = (text("hive_id", hive_id)?, Json::of(processes)?.parse(&self.limits)?);
-        member(py, self.apply(py, |registry| registry.update_workers(&hive_id, processes))?)
+        let (hive_id, body) = (text("hive_id", hive_id)?, Json::of(processes)?);
+        let apply =
+            |registry: &hive::HiveRegistry| registry.update_workers(&hive_id, body.parse(&self.limits)?);
+        member(py, self.apply(py, apply)?)
     }
 
     /// Applies a heartbeat from JSON, of either form.
@@ -128,6 +132,11 @@ impl HiveRegistry {
         py: Python<'py>,
         heartbeats: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        // One heartbeat: its letters or keys would be taken for many.
+        if Json::is_given(heartbeats) || heartbeats.cast::<PyMapping>().is_ok() {
+            let what = heartbeats.repr()?.to_string();
+            return Err(PyTypeError::new_err(format!("heartbeats: {what:.64} refused: many of them")));
+        }
         let mut tally = Tally::default();
         for (at, heartbeat) in heartbeats.try_iter()?.enumerate() {
             py.check_signals()?;
@@ -152,8 +161,11 @@ impl HiveRegistry {
             )));
         }
         let table = module(py, &TABLES, "hive_registry._tables")?.getattr("readable")?.call1((table,))?;
-        let reader = table.extract::<PyRecordBatchReader>()?.into_reader()?;
-        let heartbeats = py.detach(|| Heartbeats::read(reader)).map_err(Raised::new_err)?;
+        let stream = table.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
+        let reader = PyRecordBatchReader::from_arrow_pycapsule(&stream)
+            .map_err(|error| Raised::new_err(format!("table: {}", error.value(py))))?
+            .into_reader()?;
+        let heartbeats = self.detached(py, |_| Heartbeats::read(reader))?.map_err(Raised::new_err)?;
         let applied = self.detached(py, |registry| heartbeats.apply(registry))?;
         let mut tally = Tally::default();
         for (row, applied) in applied {

@@ -16,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::error::{HiveRegistryError, Refused, guard};
 use crate::events::Feed;
 use crate::fork::Owned;
-use crate::number::{number, one_of, refused, seconds, size, whole};
+use crate::number::{number, one_of, refused, seconds, size, span, whole};
 use crate::python::record;
 use crate::snapshot::Snapshot;
 use crate::sweeper::Sweeper;
@@ -104,12 +104,14 @@ impl HiveRegistry {
         }
         if let Some(memory) = assumed_worker_memory {
             let pair = memory.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().ok();
-            let pair =
-                pair.and_then(|(vram_gb, ram_gb)| Some((number(&vram_gb)? as f32, number(&ram_gb)? as f32)));
+            let pair = match pair {
+                Some((vram_gb, ram_gb)) => number::<f64>(&vram_gb)?.zip(number::<f64>(&ram_gb)?),
+                None => None,
+            };
             let (vram_gb, ram_gb) = pair.ok_or_else(|| {
                 refused("assumed_worker_memory", memory, "gigabytes of VRAM and of RAM, two numbers")
             })?;
-            builder = builder.assumed_worker_memory(vram_gb, ram_gb);
+            builder = builder.assumed_worker_memory(vram_gb as f32, ram_gb as f32);
         }
         if let Some(clock) = clock {
             builder = builder.clock(clock.get().share());
@@ -214,9 +216,9 @@ fn hive_stats<'py>(py: Python<'py>, stats: &hive::HiveStats) -> PyResult<Bound<'
         (
             &*stats.hive_id,
             stats.heartbeats,
-            stats.mean_interval,
-            stats.jitter,
-            stats.longest_gap,
+            span(stats.mean_interval),
+            span(stats.jitter),
+            span(stats.longest_gap),
             stats.workers_added,
             stats.workers_removed,
         ),

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use super::{Found, HiveRegistry, found};
 use crate::error::NoWorkerError;
-use crate::number::seconds;
+use crate::number::{moment, seconds, whole};
 use crate::policy::Policy;
 use crate::python::record;
 use crate::reservation::{Model, Reservation};
@@ -86,17 +86,19 @@ impl HiveRegistry {
         let Some(lease) = self.run(|registry| Ok(registry.reserve_detached(model_id, lease)))? else {
             return Ok(None);
         };
-        record(py, "Lease", (lease.id, &*lease.hive_id, Worker(lease.worker), lease.expires_at)).map(Some)
+        let expires_at = moment(lease.expires_at.timestamp_micros());
+        record(py, "Lease", (lease.id, &*lease.hive_id, Worker(lease.worker), expires_at)).map(Some)
     }
 
     /// Lets a lease run for `lease` from now.
-    fn renew_lease(&self, lease_id: u64, lease: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let lease = seconds("lease", lease)?;
+    fn renew_lease(&self, lease_id: &Bound<'_, PyAny>, lease: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let (lease_id, lease) = (whole("lease_id", lease_id)?, seconds("lease", lease)?);
         self.run(|registry| Ok(registry.renew_lease(lease_id, lease)))
     }
 
     /// Ends a lease.
-    fn release_lease(&self, lease_id: u64) -> PyResult<bool> {
+    fn release_lease(&self, lease_id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let lease_id = whole("lease_id", lease_id)?;
         self.run(|registry| Ok(registry.release_lease(lease_id)))
     }
 

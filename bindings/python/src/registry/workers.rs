@@ -6,6 +6,7 @@ use hive_registry::{self as hive, HiveId, WorkerInfo};
 use pyo3::prelude::*;
 
 use super::{Found, HiveRegistry, found};
+use crate::number::whole;
 use crate::worker::{Worker, process_stats};
 
 impl HiveRegistry {
@@ -57,7 +58,12 @@ impl HiveRegistry {
     }
 
     /// Workers with so much free VRAM.
-    fn find_workers_with_capacity<'py>(&self, py: Python<'py>, vram_mb: u64) -> PyResult<Vec<Found<'py>>> {
+    fn find_workers_with_capacity<'py>(
+        &self,
+        py: Python<'py>,
+        vram_mb: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<Found<'py>>> {
+        let vram_mb = whole("vram_mb", vram_mb)?;
         self.list(py, |registry| registry.find_workers_with_capacity(vram_mb))
     }
 
