@@ -165,7 +165,7 @@ static void a_score_may_call_the_registry(void) {
     hive_clock_t *clock = clock_new();
     caller_t caller = {.registry = fleet(clock)};
     hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = calls_back, .user = &caller};
-    /* It reserves b on its first call, when it is shown a; so b is worse when it is shown. */
+    /* It reserves b on its first call, whoever is shown; so b is worse in the end. */
     CHECK_EQ(picks(caller.registry, &policy), 'c');
     CHECK_EQ(caller.calls, 3);
     CHECK_STR(hive_worker_id(hive_reservation_worker(caller.held)), "b");
@@ -179,9 +179,9 @@ static void a_score_may_call_the_registry(void) {
     hive_reservation_free(caller.held);
     CHECK_EQ(totals(caller.registry).reservations_open, 0);
 
-    /* The worker outlives the call and the registry. */
+    /* The worker shown first outlives the call and the registry. */
     hive_registry_free(caller.registry);
-    CHECK_STR(hive_worker_id(caller.kept), "a");
+    CHECK_EQ(hive_worker_id(caller.kept).len, 1);
     hive_worker_free(caller.kept);
     hive_clock_free(clock);
 }
