@@ -33,7 +33,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-c test-python python lint-python bench-python header install-c loom loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust test-c test-python test-pip python lint-python bench-python header install-c loom loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -66,6 +66,11 @@ test-python: python ## The Python package: every topic, its stubs, the examples,
 	$(VENV)/bin/python -m mypy.stubtest hive_registry
 	PROFILE=$(PROFILE) tests/python/smoke
 
+test-pip: ## `pip install .` into an empty environment, as users do it, then the quick start
+	$(PYTHON) -m venv --clear target/pip
+	target/pip/bin/python -m pip install --quiet --disable-pip-version-check .
+	cd target && pip/bin/python -W error ../examples/python/quickstart.py
+
 lint-python: python ## Ruff, mypy and pyright, strict, and whether every name has a type
 	$(VENV)/bin/ruff check python tests/python examples/python benches/python
 	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python
@@ -73,8 +78,9 @@ lint-python: python ## Ruff, mypy and pyright, strict, and whether every name ha
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	PYTHONPATH=python $(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --verifytypes hive_registry --ignoreexternal
 
-bench-python: ## The same calls from Python, beside a registry of plain dicts
+bench-python: ## The same calls from Python, beside a registry of plain dicts; JSON in Rust, too
 	$(MAKE) python PROFILE=release
+	$(CARGO) bench --bench heartbeat -- heartbeat/json/plain/ingest
 	$(VENV)/bin/python -m pytest -o addopts= -q benches/python
 
 loom: ## Interleavings explored on the code that ships (LOOM_BOUND=2)
@@ -168,8 +174,6 @@ lint: ## Formatting, clippy, documentation: without a warning
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(CARGO) clippy --profile loom --lib --test loom -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
-# As pip builds it: tests and clippy see debug assertions only.
-	$(CARGO) clippy --release --workspace -- -D warnings
 
 lint-benches: ## The same for the crates beside the workspace; clippy not for the peers, which build for long
 	for crate in c count peers report; do $(CARGO) fmt --check --manifest-path benches/$$crate/Cargo.toml || exit 1; done

@@ -117,11 +117,16 @@ def dicts() -> DictRegistry:
     return registry
 
 
-def rounds(benchmark: BenchmarkFixture, call: Callable[[Any], object], make: Callable[[dict[str, Any]], Any]) -> None:
+def rounds(
+    benchmark: BenchmarkFixture,
+    call: Callable[[Any], object],
+    make: Callable[[dict[str, Any]], Any],
+    hives: int = HIVES,
+) -> None:
     """100 rounds of 200 heartbeats made beforehand, each newer than the last of its hive."""
     benchmark.name += " (200)"
     busy = next(NEWS)
-    made = iter([[make(heartbeat(at * 7_919 % HIVES, busy + each)) for at in range(200)] for each in range(101)])
+    made = iter([[make(heartbeat(at * 7_919 % hives, busy + each)) for at in range(200)] for each in range(101)])
 
     def run(heartbeats: list[Any]) -> None:
         for each in heartbeats:
@@ -184,6 +189,11 @@ def test_reserve(benchmark: BenchmarkFixture, registry: HiveRegistry) -> None:
 class TestHeartbeat:
     def test_ingest_json(self, benchmark: BenchmarkFixture, registry: HiveRegistry) -> None:
         rounds(benchmark, registry.ingest_json, body)
+
+    def test_ingest_json_among_10_000_hives(self, benchmark: BenchmarkFixture) -> None:
+        registry = HiveRegistry(liveness_window=3_600, seed=1)
+        registry.ingest_table(table(10_000))
+        rounds(benchmark, registry.ingest_json, body, 10_000)
 
     def test_ingest_dict(self, benchmark: BenchmarkFixture, registry: HiveRegistry) -> None:
         rounds(benchmark, registry.ingest, dict)

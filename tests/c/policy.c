@@ -165,7 +165,7 @@ static void a_score_may_call_the_registry(void) {
     hive_clock_t *clock = clock_new();
     caller_t caller = {.registry = fleet(clock)};
     hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = calls_back, .user = &caller};
-    /* It reserves b on its first call, whoever is shown; so b is worse in the end. */
+    /* It reserves b on its first call, when another is shown; so b is worse when it is. */
     CHECK_EQ(picks(caller.registry, &policy), 'c');
     CHECK_EQ(caller.calls, 3);
     CHECK_STR(hive_worker_id(hive_reservation_worker(caller.held)), "b");

@@ -1,7 +1,9 @@
 import os
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -253,13 +255,20 @@ class Oracle(RuleBasedStateMachine):
         self.registry = HiveRegistry(clock=self.clock, liveness_window=WINDOW, seed=1)
         self.model = Model()
         self.open: dict[int, Reservation] = {}
+        self.leases: dict[int, tuple[int, int]] = {}
         self.holds = 0
 
-    def send(self, hive_id: str, at: int, pair: Pair | None, workers: list[Fields]) -> None:
+    def send(self, hive_id: str, at: int, pair: Pair | None, workers: list[Fields], *, as_table: bool = False) -> None:
         fields = {} if pair is None else {"epoch": pair[0], "seq": pair[1]}
         sent = heartbeat(hive_id, *workers, at=at, **fields)
         expected = self.model.heartbeat(hive_id, at, pair, workers)
-        if expected is None:
+        if as_table:
+            whole = {name: value for name, value in sent.items() if name != "workers"}
+            done = self.registry.ingest_table(pl.DataFrame([whole | each for each in workers]))
+            assert len(done.refused) == (expected is None)
+            counted = [outcome for outcome in HeartbeatOutcome if getattr(done, outcome.value)]
+            assert counted == [outcome for outcome in [expected] if outcome is not None]
+        elif expected is None:
             with pytest.raises(HeartbeatError, match="epoch"):
                 self.registry.ingest(sent)
         else:
@@ -287,6 +296,15 @@ class Oracle(RuleBasedStateMachine):
     def beats_in_order(self, hive_id: str, pair: Pair | None, skew: int, workers: list[Fields]) -> None:
         self.send(hive_id, self.model.now + skew, pair, workers)
 
+    @rule(
+        hive_id=st.sampled_from(PLAIN + PAIRED),
+        pair=PAIRS | st.none(),
+        skew=st.sampled_from((0, 0, -20, -100)),
+        workers=SENT.filter(bool),
+    )
+    def beats_by_table(self, hive_id: str, pair: Pair | None, skew: int, workers: list[Fields]) -> None:
+        self.send(hive_id, self.model.now + skew, pair, workers, as_table=True)
+
     # Some of a large fleet beat and some are silent, or are superseded, which is being heard as well.
     @precondition(lambda self: len(self.model.hives) >= len(CROWD))
     @rule(count=st.integers(1, len(CROWD)), skew=st.sampled_from((0, 0, -29)))
@@ -309,6 +327,10 @@ class Oracle(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.clock.advance(seconds)
         self.model.now += seconds
+        for lease, (hold, expires) in [*self.leases.items()]:
+            if expires <= self.model.now:
+                self.model.release(hold)
+                del self.leases[lease]
 
     @rule(max_age=st.sampled_from((5, 30, 60)), after=st.sampled_from((0, 1, 5, 30)))
     def evicts(self, max_age: int, after: int) -> None:
@@ -366,6 +388,46 @@ class Oracle(RuleBasedStateMachine):
     @rule(model=MODEL)
     def reserves(self, model: str) -> None:
         self.takes(self.registry.reserve_worker_for_model(model), self.model.best(model))
+
+    @rule(model=MODEL)
+    def reserves_with_a_callable(self, model: str) -> None:
+        reservation = self.registry.reserve_with(model, lambda candidate: -candidate.load)
+        worst = max((known.load for known in self.model.candidates(model)), default=0)
+        chosen = reservation and seen(reservation.worker)
+        candidates = [known for known in self.model.candidates(model) if known.load == worst]
+        self.takes(reservation, next((known for known in candidates if known.seen == chosen), None))
+        assert (reservation is None) == (candidates == [])
+
+    @rule(model=MODEL, seconds=st.sampled_from((1, 10, 60)))
+    def leases_a_place(self, model: str, seconds: int) -> None:
+        best = self.model.best(model)
+        lease = self.registry.reserve_detached(model, seconds)
+        if lease is None or best is None:
+            assert lease is None
+            assert best is None
+            return
+        assert seen(lease.worker) == best.seen
+        assert lease.expires_at == START + timedelta(seconds=self.model.now + seconds)
+        self.holds += 1
+        self.model.hold(best, self.holds)
+        self.leases[lease.id] = self.holds, self.model.now + seconds
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), seconds=st.sampled_from((None, 0, 5, 100)))
+    def renews_or_ends_a_lease(self, data: st.DataObject, seconds: int | None) -> None:
+        lease = data.draw(st.sampled_from(sorted(self.leases)))
+        hold, _ = self.leases.pop(lease)
+        # That of a worker which has gone went with it.
+        lives = any(hold in known.held for known in self.model.workers())
+        if seconds is None:
+            assert self.registry.release_lease(lease) is lives
+            assert not self.registry.release_lease(lease)
+        else:
+            assert self.registry.renew_lease(lease, seconds) is lives
+        if seconds:
+            self.leases[lease] = hold, self.model.now + seconds
+        else:
+            self.model.release(hold)
 
     @rule(model=MODEL, policy=NAMES)
     def reserves_by_name(
@@ -441,6 +503,7 @@ class Oracle(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.open.clear()
+        self.clock.advance(1_000)
         assert self.registry.stats().reservations_open == 0
 
 
