@@ -134,6 +134,7 @@ typedef struct {
     hive_registry_t *registry;
     hive_reservation_t *held;
     hive_worker_t *kept;
+    char first;
     int calls;
 } caller_t;
 
@@ -151,6 +152,7 @@ static bool calls_back(void *user, const hive_candidate_t *candidate, double *ou
         CHECK_STATUS(hive_registry_reserve_worker_for_model(registry, TEXT("m"), &caller->held),
                      HIVE_OK);
         caller->kept = hive_worker_clone(candidate->worker);
+        caller->first = hive_worker_id(candidate->worker).ptr[0];
     }
     beat_one(registry, "gpu-2", 0, "other", "another");
     hive_registry_t *clone = NULL;
@@ -182,6 +184,7 @@ static void a_score_may_call_the_registry(void) {
     /* The worker shown first outlives the call and the registry. */
     hive_registry_free(caller.registry);
     CHECK_EQ(hive_worker_id(caller.kept).len, 1);
+    CHECK_EQ(hive_worker_id(caller.kept).ptr[0], caller.first);
     hive_worker_free(caller.kept);
     hive_clock_free(clock);
 }
