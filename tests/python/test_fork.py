@@ -162,6 +162,17 @@ def test_a_child_that_leaves_a_reservation_by_an_exception_is_told_of_that_one(r
     reservation.release()
 
 
+def test_a_child_that_leaves_a_sweeper_by_an_exception_is_told_of_that_one(registry: HiveRegistry) -> None:
+    sweeper = registry.spawn_sweeper(60, 60)
+
+    def check() -> None:
+        with pytest.raises(ZeroDivisionError), sweeper:
+            raise ZeroDivisionError
+
+    in_child(check)
+    sweeper.stop()
+
+
 def test_a_callable_that_forks_reserves_nothing_in_the_child(registry: HiveRegistry) -> None:
     registry.ingest(heartbeat("h", "w"))
     child = None

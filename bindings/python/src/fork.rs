@@ -52,6 +52,11 @@ pub(crate) fn take<T>(held: &Mutex<Option<Owned<T>>>) -> PyResult<Option<Owned<T
     Ok(held.take())
 }
 
+/// How a `with` block ends: a child that leaves it by an exception is told of that one.
+pub(crate) fn leave(raised: &Bound<'_, PyAny>, ended: PyResult<()>) -> PyResult<()> {
+    if raised.is_none() { ended } else { Ok(()) }
+}
+
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
         if !self.is_ours() {

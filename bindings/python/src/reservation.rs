@@ -6,7 +6,7 @@ use hive_registry::{self as hive, WorkerInfo};
 use pyo3::prelude::*;
 
 use crate::error::guard;
-use crate::fork::{Owned, take};
+use crate::fork::{Owned, leave, take};
 use crate::registry::{Found, found};
 use crate::worker::Worker;
 
@@ -66,9 +66,7 @@ impl Reservation {
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let released = self.release();
-        // A child that leaves the block by an exception is told of that one.
-        if raised.is_none() { released } else { Ok(()) }
+        leave(raised, self.release())
     }
 
     fn __repr__(&self) -> String {

@@ -6,7 +6,7 @@ use hive_registry::Sweeper as Sweeping;
 use pyo3::prelude::*;
 
 use crate::error::guard;
-use crate::fork::{Owned, take};
+use crate::fork::{Owned, leave, take};
 
 /// Evicts silent hives from time to time, until it is stopped or collected.
 #[pyclass(frozen, module = "hive_registry")]
@@ -36,11 +36,11 @@ impl Sweeper {
     fn __exit__(
         &self,
         py: Python<'_>,
-        _type: &Bound<'_, PyAny>,
+        raised: &Bound<'_, PyAny>,
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.stop(py)
+        leave(raised, self.stop(py))
     }
 
     fn __repr__(&self) -> &'static str {
