@@ -172,7 +172,7 @@ class Subscription:
 
         A wait that is cancelled goes on there, for a tenth of a second at most; what it finds is kept for the next one.
         """
-        if self._waiting is None or self._waiting.cancelled():
+        if self._waiting is None:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="hive-events")
             self._waiting = self._thread.submit(self._feed.next, seconds)

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StructArray};
-use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, SchemaRef};
 use chrono::{DateTime, Utc};
 use hive_registry as hive;
@@ -141,11 +140,10 @@ impl Table {
                 names(&self.schema)
             )));
         }
-        let options = CastOptions { safe: false, ..CastOptions::default() };
         let cast = |batch: &RecordBatch| {
             let columns = batch.columns().iter().zip(schema.fields());
             let columns = columns.map(|(column, field)| {
-                cast_with_options(column, field.data_type(), &options)
+                arrow::cast(column, field.data_type())
                     .map_err(|error| PyValueError::new_err(format!("{}: {error}", field.name())))
             });
             let columns = columns.collect::<PyResult<Vec<_>>>()?;

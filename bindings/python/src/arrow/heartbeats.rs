@@ -8,12 +8,11 @@ use arrow_array::types::{
     ArrowPrimitiveType, Float32Type, Float64Type, TimestampMicrosecondType, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, RecordBatchReader, StringViewArray};
-use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType};
 use chrono::{DateTime, SecondsFormat};
 use hive_registry::{HeartbeatError, HeartbeatOutcome, HiveHeartbeatPayload, HiveRegistry, WorkerState};
 
-use super::moments;
+use super::{cast, moments};
 
 /// The heartbeats of a table, in the order of their first rows.
 pub(crate) struct Heartbeats {
@@ -196,15 +195,11 @@ impl<'b> Batch<'b> {
 }
 
 impl Column<'_> {
-    /// As another type; a value that does not fit is refused, not lost.
     fn cast(&self, to: &DataType) -> Result<Option<ArrayRef>, String> {
-        let options = CastOptions { safe: false, ..CastOptions::default() };
         let cast = |array: &ArrayRef| match array.data_type() {
             // In one step, what is null in the dictionary would become empty.
-            DataType::Dictionary(_, values) => {
-                cast_with_options(&cast_with_options(array, values, &options)?, to, &options)
-            }
-            _ => cast_with_options(array, to, &options),
+            DataType::Dictionary(_, values) => cast(&cast(array, values)?, to),
+            _ => cast(array, to),
         };
         self.array.map(cast).transpose().map_err(|error| self.faulty(&error))
     }

@@ -8,7 +8,14 @@ pub(crate) use tables::{hives, workers};
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, TimeUnit};
+use arrow_array::ArrayRef;
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
+
+/// As another type; a value that does not fit is refused, not lost.
+pub(crate) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
+}
 
 /// Moments are microseconds in UTC, in every table.
 fn moments() -> DataType {
