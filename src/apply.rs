@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use smallvec::SmallVec;
 
 use crate::builder::LivenessClock;
-use crate::core::{Changed, Core, sync_all};
+use crate::core::{Changed, Core, renew};
 use crate::error::HeartbeatError;
 use crate::events::EventKind;
 use crate::hive::{HeartbeatOutcome, HiveCell, Inner, Member, Now};
@@ -15,7 +15,7 @@ use crate::index::models::Models;
 use crate::index::ranking::Ranking;
 use crate::lease::wall_time;
 use crate::resources::used_gb;
-use crate::roster::{Seating, WorkerList};
+use crate::roster::WorkerList;
 use crate::slot::Slot;
 use crate::state::{HiveRuntimeState, WorkerInfo, WorkerLifecycle};
 use crate::stats::add;
@@ -123,7 +123,7 @@ impl Core {
         now: Now,
         garbage: &mut Garbage,
     ) -> Result<Option<HeartbeatOutcome>, HeartbeatError> {
-        let before = cell.state.load_full();
+        let before = cell.state();
         if self.is_barred(&cell.id, &update.source, now) {
             add(&self.counters.mine().removed);
             return Ok(Some(HeartbeatOutcome::Removed));
@@ -179,7 +179,7 @@ impl Core {
         }
 
         let workers = std::mem::take(&mut plan.workers);
-        let seating = self.seat(cell, inner, &plan, &workers, garbage);
+        self.enroll(cell, inner, &plan, &workers, garbage);
         let (vram_used_gb, ram_used_gb) = used_gb(&workers, &self.config);
         let state = HiveRuntimeState {
             hive_id: cell.id.clone(),
@@ -191,7 +191,6 @@ impl Core {
             version: self.versions.fetch_add(1, Relaxed) + 1,
             hive: info,
             capabilities,
-            seating,
         };
         inner.order = Some(order);
         Ok(Some(self.carry_out(cell, inner, state, plan, now, garbage)))
@@ -208,22 +207,21 @@ impl Core {
         now: Now,
         garbage: &mut Garbage,
     ) -> HeartbeatOutcome {
-        for member in &garbage.gone {
-            self.counters.ended(member.slot.end());
-        }
+        garbage.gone.iter().for_each(|member| self.end(&member.slot));
         let state = Arc::new(state);
         // What it replaces is the plan's `before`, which outlives the locks.
-        drop(cell.state.swap(Some(state.clone())));
+        drop(cell.swap_state(Some(state.clone())));
         for (member, new) in inner.members.iter().zip(&state.workers) {
             member.slot.set_limit(new);
         }
         let serves = state.hive.as_ref().is_none_or(|hive| hive.serves());
-        let all = cell.pulse.beat(state.last_heartbeat_ms, serves);
+        // Every key is written below, whatever was parked.
+        let _ = cell.pulse.beat(state.last_heartbeat_ms, serves);
         cell.pulse.set_arrival(now.monotonic_ms);
         for (member, at) in garbage.gone.iter().zip(&plan.gone) {
             self.unindex(member, &plan.known()[*at]);
         }
-        self.index(inner, &plan, &state.workers, all, garbage);
+        self.index(inner, &plan, &state.workers, garbage);
 
         inner.arrivals.arrived(now.monotonic_ms);
         inner.arrivals.added += (plan.steps.len() + plan.gone.len() - plan.known().len()) as u64;
@@ -289,56 +287,53 @@ impl Core {
         Ok(plan)
     }
 
-    /// Makes the members anew where some come or go, those into `garbage`, and says who sits where.
-    fn seat(
+    /// Makes the members anew where some come or go, those into `garbage`.
+    fn enroll(
         &self,
         cell: &HiveCell,
         inner: &mut Inner,
         plan: &Plan<'_>,
         workers: &[Arc<WorkerInfo>],
         garbage: &mut Garbage,
-    ) -> Seating {
-        if let Some(before) = &plan.before {
-            if plan.gone.is_empty() && plan.steps.len() == inner.members.len() {
-                return before.seating.clone();
-            }
+    ) {
+        if plan.gone.is_empty() && plan.steps.len() == inner.members.len() {
+            return;
         }
         self.worker_room.give_back(inner.members.len().saturating_sub(workers.len()));
         let mut old: Vec<_> = std::mem::take(&mut inner.members).into_iter().map(Some).collect();
-        let stay: Vec<_> = plan.steps.iter().map(|step| old[step.stays?].take()).collect();
-        garbage.gone = old.into_iter().flatten().collect();
-        let mut seats: Vec<_> = stay.iter().map(|member| Some(member.as_ref()?.slot.seat())).collect();
-        let seating = Seating::new(seats.iter_mut());
-        let comes = |seat, record: &WorkerInfo| {
-            let order = self.orders.fetch_add(1, Relaxed) + 1;
-            Member { slot: Arc::new(Slot::new(record, cell.front.clone(), seat, order)), ranking: None }
+        let comes = |record: &WorkerInfo| Member {
+            slot: Arc::new(Slot::new(record, cell.front.clone(), self.next_order())),
+            ranking: None,
         };
-        let all = stay.into_iter().zip(seats.into_iter().flatten()).zip(workers);
-        inner.members =
-            all.map(|((stays, seat), record)| stays.unwrap_or_else(|| comes(seat, record))).collect();
-        seating
+        let member = |(step, record): (&Step, &Arc<WorkerInfo>)| {
+            step.stays.and_then(|at| old[at].take()).unwrap_or_else(|| comes(record))
+        };
+        inner.members = plan.steps.iter().zip(workers).map(member).collect();
+        garbage.gone = old.into_iter().flatten().collect();
     }
 
-    /// Puts every worker where its new record belongs.
+    /// Puts every worker where its new record belongs, and gives the record to each of its rankings.
+    ///
+    /// Who becomes idle joins the idle ones first, and who ceases to be leaves them last: a pick looks at its model,
+    /// at the idle ones and at its model again, so it finds whoever goes from one to the other meanwhile (C2).
     fn index(
         &self,
         inner: &mut Inner,
         plan: &Plan<'_>,
         workers: &[Arc<WorkerInfo>],
-        all: bool,
         garbage: &mut Garbage,
     ) {
-        let steps = || {
-            plan.steps
-                .iter()
-                .zip(workers)
-                .map(|(step, new)| (step, step.stays.map(|at| &*plan.known()[at]), &**new))
-        };
-        let is_idle = |old: Option<&WorkerInfo>| old.is_some_and(|old| old.state == WorkerLifecycle::Idle);
+        let was_idle = |step: &Step| step.stays.is_some_and(|at| is_idle(&plan.known()[at]));
+        let old_model = |step: &Step| plan.known()[step.stays?].model_id.as_deref();
 
-        // Those that change their model or are new, and then the keys of the others.
-        for (Member { slot, ranking }, (step, old, new)) in inner.members.iter_mut().zip(steps()) {
-            if old.and_then(|old| old.model_id.as_deref()) != new.model_id.as_deref() {
+        for (Member { slot, .. }, (step, new)) in inner.members.iter().zip(plan.steps.iter().zip(workers)) {
+            if is_idle(new) && !was_idle(step) {
+                self.idle.join(slot, new);
+            }
+        }
+        for (Member { slot, ranking }, (step, new)) in inner.members.iter_mut().zip(plan.steps.iter().zip(workers)) {
+            if old_model(step) != new.model_id.as_deref() {
+                slot.set_home(step.joins.as_ref());
                 if let Some(left) = std::mem::replace(ranking, step.joins.clone()) {
                     self.models.leave(&left, slot);
                     garbage.left.push(left);
@@ -347,27 +342,24 @@ impl Core {
                     joined.join(slot, new);
                 }
             }
-            match (is_idle(old), new.state == WorkerLifecycle::Idle) {
-                (false, true) => self.idle.join(slot, new),
-                // The idle ranking is pinned for good.
-                (true, false) => _ = self.idle.leave(slot),
-                _ => {}
-            }
-            if old.is_none() {
+            if step.stays.is_none() {
                 self.workers.join(new, slot);
             }
         }
         let (mut of_model, mut of_idle) = (Changed::new(), Changed::new());
-        for (member, (step, old, new)) in inner.members.iter().zip(steps()) {
-            if all || old.is_some_and(|old| key_differs(old, new)) {
-                // Who joins has its key.
-                of_model.extend(member.ranked(new).filter(|_| step.joins.is_none()));
-                let stays_idle = is_idle(old) && new.state == WorkerLifecycle::Idle;
-                of_idle.extend(stays_idle.then_some((&self.idle, &member.slot, new)));
+        for (member, (step, new)) in inner.members.iter().zip(plan.steps.iter().zip(workers)) {
+            // Who joins has it.
+            of_model.extend(member.ranked(new).filter(|_| step.joins.is_none()));
+            of_idle.extend((was_idle(step) && is_idle(new)).then_some((&self.idle, &member.slot, new)));
+        }
+        renew(&of_model);
+        renew(&of_idle);
+        for (Member { slot, .. }, (step, new)) in inner.members.iter().zip(plan.steps.iter().zip(workers)) {
+            if was_idle(step) && !is_idle(new) {
+                // The idle ranking is pinned for good.
+                let _ = self.idle.leave(slot);
             }
         }
-        sync_all(&of_model);
-        sync_all(&of_idle);
     }
 
     /// Takes an ended slot out of every index.
@@ -376,7 +368,7 @@ impl Core {
         if let Some(ranking) = ranking {
             self.models.leave(ranking, slot);
         }
-        if record.state == WorkerLifecycle::Idle {
+        if is_idle(record) {
             let _ = self.idle.leave(slot);
         }
         self.workers.leave(record, slot);
@@ -457,10 +449,7 @@ fn fetch(known: &[Arc<WorkerInfo>], members: &[Member]) {
     }
 }
 
-/// Whether two records of one worker may have different keys or room.
-fn key_differs(old: &WorkerInfo, new: &WorkerInfo) -> bool {
-    old.state != new.state
-        || old.health_status != new.health_status
-        || old.gpu_percent != new.gpu_percent
-        || old.max_concurrency != new.max_concurrency
+/// Whether it is among those that take what no worker has the model for.
+fn is_idle(record: &WorkerInfo) -> bool {
+    record.state == WorkerLifecycle::Idle
 }

@@ -60,6 +60,8 @@ impl Default for Limits {
 
 /// Shards of each map by default.
 pub const DEFAULT_SHARDS: usize = 128;
+/// Requests at once that a worker is ranked by when it does not say (S3).
+pub const DEFAULT_CONCURRENCY: u32 = 16;
 /// Liveness window by default (L2).
 pub const DEFAULT_LIVENESS_WINDOW: Duration = Duration::from_secs(30);
 /// Gigabytes of VRAM that a worker counts for when it does not say (G1).
@@ -90,6 +92,8 @@ pub struct HiveRegistryBuilder {
     assumed_gb: (f32, f32),
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
+    concurrency: u32,
+    tie_seed: Option<u64>,
 }
 
 impl HiveRegistryBuilder {
@@ -103,10 +107,13 @@ impl HiveRegistryBuilder {
             assumed_gb: (DEFAULT_WORKER_VRAM_GB, DEFAULT_WORKER_RAM_GB),
             clock: Arc::new(SystemClock),
             seed: None,
+            concurrency: DEFAULT_CONCURRENCY,
+            tie_seed: None,
         }
     }
 
-    /// Lock-striped shards of each map: a power of two from 2 to 65,536; 128 by default.
+    /// Lock-striped shards of each map, at least: a power of two from 2 to 65,536; 128 by default. There are more where
+    /// [`Limits`] allow more than 8,192 entries for each.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
         self
@@ -155,6 +162,20 @@ impl HiveRegistryBuilder {
         self
     }
 
+    /// Requests at once that a worker is ranked by when it reports no `max_concurrency`, which then does not limit it
+    /// (S3): at least 1; 16 by default.
+    pub fn assumed_concurrency(mut self, requests: u32) -> Self {
+        self.concurrency = requests;
+        self
+    }
+
+    /// Shuffles the order of workers that are alike in all else (S4), which is that of registration by default. For
+    /// several registries of one fleet, each with another seed, so that they do not all begin with the same worker.
+    pub fn tie_seed(mut self, seed: u64) -> Self {
+        self.tie_seed = Some(seed);
+        self
+    }
+
     /// Checks the settings and builds an empty registry.
     ///
     /// # Errors
@@ -168,6 +189,7 @@ impl HiveRegistryBuilder {
         for (field, gb) in [("vram_gb", self.assumed_gb.0), ("ram_gb", self.assumed_gb.1)] {
             check(field, gb, "finite and at least 0", |gb| gb.is_finite() && *gb >= 0.0)?;
         }
+        check("assumed_concurrency", self.concurrency, "at least 1", |&requests| requests > 0)?;
         let limits = self.limits;
         for (field, limit) in [
             ("hives", limits.hives),
@@ -192,6 +214,8 @@ impl HiveRegistryBuilder {
             assumed_ram_gb: self.assumed_gb.1,
             clock: self.clock,
             seed: self.seed,
+            assumed_concurrency: self.concurrency,
+            tie_seed: self.tie_seed,
         }))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
 use crate::builder::{Limits, LivenessClock, StaleMode};
@@ -10,7 +11,7 @@ use crate::clock::Clock;
 use crate::events::Feed;
 use crate::hive::HiveCell;
 use crate::index::models::Models;
-use crate::index::ranking::{Ranking, Synced};
+use crate::index::ranking::{Best, Ranking, Renewed};
 use crate::index::workers::Workers;
 use crate::lease::Ledger;
 use crate::liveness::{View, clamp};
@@ -18,7 +19,7 @@ use crate::names::{HiveId, ModelId};
 use crate::room::Room;
 use crate::slot::{Side, Slot};
 use crate::stats::Counters;
-use crate::sync::{AtomicI64, AtomicU64, Map, Mutex, Ordering, hasher};
+use crate::sync::{AtomicI64, AtomicU64, Map, Mutex, Ordering, hasher, shards};
 use crate::tombstone::Tombstones;
 
 /// Checked by the builder.
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) assumed_ram_gb: f32,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seed: Option<u64>,
+    pub(crate) assumed_concurrency: u32,
+    pub(crate) tie_seed: Option<u64>,
 }
 
 /// Lock order (C6), outermost first; never two of one kind, and no map guard while any is taken:
@@ -57,10 +60,10 @@ pub(crate) struct Core {
     /// The version of the last state (`HiveRuntimeState::version`).
     pub(crate) versions: AtomicU64,
     /// The order of the last registration (S4).
-    pub(crate) orders: AtomicU64,
-    /// The turn of the last reservation (S4).
-    turns: AtomicU64,
-    random: AtomicU64,
+    orders: AtomicU64,
+    /// The turn of the last reservation (S4). Apart from what every pick reads.
+    turns: CachePadded<AtomicU64>,
+    random: CachePadded<AtomicU64>,
 
     hindsight: Hindsight,
     pub(crate) leases: Ledger,
@@ -72,10 +75,10 @@ pub(crate) struct Core {
 }
 
 /// What a heartbeat changed.
-pub(crate) type Changed<'s> = SmallVec<[Synced<'s>; SYNCED]>;
+pub(crate) type Changed<'s> = SmallVec<[Renewed<'s>; RENEWED]>;
 
-/// Keys written in one stay under a ranking's lock, at most.
-const SYNCED: usize = 16;
+/// Keys written in one stay under a ranking's lock, at most (C7).
+const RENEWED: usize = 16;
 
 /// What is known of a clock that was set back.
 struct Hindsight {
@@ -88,31 +91,30 @@ struct Hindsight {
 
 impl Core {
     pub(crate) fn new(config: Config) -> Self {
-        let idle = Ranking::new(Side::Idle, ModelId::default());
+        let idle = Ranking::new(Side::Idle, ModelId::default(), config.assumed_concurrency);
         // For good: the idle ranking is never retired.
         idle.pin();
-        let seed = config.seed;
+        let (seed, limits) = (config.seed, config.limits);
+        let random = seed.unwrap_or_else(|| std::hash::BuildHasher::hash_one(&hasher(None), 0));
         Self {
             origin_ms: clamp(config.clock.wall_ms()).saturating_sub(clamp(config.clock.monotonic_ms())),
-            hives: Map::new(config.shards, hasher(seed)),
-            models: Models::new(config.shards, seed, config.limits.models),
+            hives: Map::new(shards(limits.hives, config.shards), hasher(seed)),
+            models: Models::new(seed, limits.models, config.assumed_concurrency),
             idle,
-            workers: Workers::new(config.shards, seed),
+            workers: Workers::new(shards(limits.workers, config.shards), seed),
             hive_room: Room::new("hives", config.limits.hives),
             worker_room: Room::new("workers", config.limits.workers),
             registered: AtomicUsize::new(0),
             versions: AtomicU64::new(0),
             orders: AtomicU64::new(0),
-            turns: AtomicU64::new(0),
-            random: AtomicU64::new(
-                seed.unwrap_or_else(|| std::hash::BuildHasher::hash_one(&hasher(None), 0)),
-            ),
+            turns: CachePadded::new(AtomicU64::new(0)),
+            random: CachePadded::new(AtomicU64::new(random)),
             hindsight: Hindsight {
                 judged: AtomicI64::new(i64::MIN),
                 rewinding: AtomicI64::new(0),
                 gate: Mutex::new(()),
             },
-            leases: Ledger::new(),
+            leases: Ledger::new(mix(random)),
             tombstones: Tombstones::new(),
             feed: Feed::new(),
             counters: Counters::new(),
@@ -139,7 +141,7 @@ impl Core {
     /// The present, as every question that involves age sees it: what ran out is released, and what was
     /// parked by a clock since set back is ranked again. Before any lock is taken.
     pub(crate) fn view(&self) -> View<'_> {
-        self.reap();
+        let monotonic = self.reap();
         let window = match self.config.stale_mode {
             StaleMode::Exclude => self.config.window_ms,
             StaleMode::Ignore => i64::MAX,
@@ -150,12 +152,12 @@ impl Core {
         {
             now = self.rewind(window);
         }
-        View { now, window, judged: &hindsight.judged }
+        View { now, window, judged: &hindsight.judged, monotonic }
     }
 
     /// A view by another age than the window's (the no-argument questions that say online).
     pub(crate) fn view_of_age(&self, window: i64) -> View<'_> {
-        View { now: self.now(), window, judged: &self.hindsight.judged }
+        View { now: self.now(), window, judged: &self.hindsight.judged, monotonic: i64::MIN }
     }
 
     /// The clock shows less than a time by which hives were judged dead: those that are live by the time now
@@ -177,7 +179,7 @@ impl Core {
             if is_behind() {
                 hindsight.rewinding.store(1, Ordering::Release);
                 hindsight.judged.swap(now, Ordering::AcqRel);
-                let view = View { now, window, judged: &hindsight.judged };
+                let view = View { now, window, judged: &hindsight.judged, monotonic: i64::MIN };
                 for cell in self.hives.values() {
                     cell.unpark(self, &view);
                 }
@@ -192,18 +194,32 @@ impl Core {
         self.turns.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// The order of the next registration (S4), or a place in an order shuffled by `tie_seed`.
+    pub(crate) fn next_order(&self) -> u64 {
+        let order = self.orders.fetch_add(1, Ordering::Relaxed) + 1;
+        self.config.tie_seed.map_or(order, |seed| shuffled(order, seed))
+    }
+
     /// A random number below `bound`, which is not 0: splitmix64 (Steele, Lea, Flood 2014), scaled by
     /// multiplication (Lemire 2019; bias below `bound` / 2^64).
     pub(crate) fn random_below(&self, bound: usize) -> usize {
         const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.random.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        ((u128::from(z) * bound as u128) >> 64) as usize
+        let random = mix(self.random.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA));
+        ((u128::from(random) * bound as u128) >> 64) as usize
     }
 
     // === slots ===
+
+    /// What `ask` finds; where all it could find are full and a lease of one has run out, that one is given back first.
+    pub(crate) fn found<T>(&self, view: &View<'_>, mut ask: impl FnMut() -> Best<T>) -> Option<T> {
+        loop {
+            match ask() {
+                Best::Found(found) => return Some(found),
+                Best::Nobody => return None,
+                Best::Due(slot) => self.reap_of(&slot, view.monotonic),
+            }
+        }
+    }
 
     /// Takes one reservation back (S6), and writes it through to the rankings whose keys know of it. False
     /// if the registration has ended.
@@ -215,8 +231,6 @@ impl Core {
         };
         self.counters.ended(1);
         if model && !likely.is_some_and(|ranking| ranking.sync(slot)) {
-            // If the worker is changing models right now, the heartbeat that does it settles the slot after
-            // this release: it joins later, or this lookup finds it joined.
             self.sync_model(slot);
         }
         if idle {
@@ -225,20 +239,44 @@ impl Core {
         true
     }
 
-    fn sync_model(&self, slot: &Arc<Slot>) {
-        let Some(record) = slot.record() else { return };
-        if let Some(ranking) = record.model_id.as_deref().and_then(|model| self.models.get(model)) {
-            ranking.sync(slot);
+    /// Writes its key in the ranking of its model. If it is changing models right now, the heartbeat that does so tells
+    /// the slot first and settles it in the new one afterwards.
+    pub(crate) fn sync_model(&self, slot: &Arc<Slot>) {
+        if let Some(home) = slot.home() {
+            home.sync(slot);
         }
+    }
+
+    /// Writes its keys in all its rankings.
+    pub(crate) fn sync(&self, slot: &Arc<Slot>) {
+        self.sync_model(slot);
+        self.idle.sync(slot);
     }
 }
 
-/// Writes the keys of slots again, each in the ranking beside it; those of one ranking that follow each other in
+/// The finalizer of splitmix64.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Another number of 63 bits for each of 63 bits: each step can be undone.
+fn shuffled(order: u64, seed: u64) -> u64 {
+    const BITS: u64 = (1 << 63) - 1;
+    let mut z = (order ^ mix(seed)) & BITS;
+    for factor in [0xbf58_476d_1ce4_e5b9_u64, 0x94d0_49bb_1331_11eb] {
+        z = (z ^ (z >> 32)).wrapping_mul(factor) & BITS;
+    }
+    z ^ (z >> 32)
+}
+
+/// Gives slots their new records, each in the ranking beside it; those of one ranking that follow each other in
 /// one stay under its lock.
-pub(crate) fn sync_all(changed: &[Synced<'_>]) {
+pub(crate) fn renew(changed: &[Renewed<'_>]) {
     for together in changed.chunk_by(|(one, ..), (other, ..)| std::ptr::eq(*one, *other)) {
-        for some in together.chunks(SYNCED) {
-            some[0].0.sync_all(some);
+        for some in together.chunks(RENEWED) {
+            some[0].0.update(some);
         }
     }
 }

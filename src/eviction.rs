@@ -40,7 +40,7 @@ impl Core {
         let mut fleet = 0;
         let mut silent: Vec<(i64, Arc<HiveCell>)> = Vec::new();
         for cell in self.hives.values() {
-            if cell.state.load().is_none() {
+            if cell.state().is_none() {
                 continue;
             }
             fleet += 1;

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::core::{Changed, Core, sync_all};
+use crate::core::{Changed, Core, renew};
 use crate::error::HeartbeatError;
 use crate::events::EventKind;
-use crate::index::ranking::{Ranking, Synced};
+use crate::index::ranking::{Ranking, Renewed};
 use crate::lease::wall_time;
 use crate::liveness::{Pulse, View};
 use crate::names::HiveId;
 use crate::slot::Slot;
 use crate::state::{HiveRuntimeState, WorkerInfo};
 use crate::stats::Arrivals;
-use crate::sync::{Mutex, Published};
+use crate::sync::Mutex;
 use crate::tombstone::Tombstone;
 use crate::wire::{OrderKey, invalid};
 
@@ -48,9 +48,20 @@ pub(crate) struct Front {
     pub(crate) id: HiveId,
     /// Changed under the cell's lock, but for parking.
     pub(crate) pulse: Pulse,
-    /// What `get_hive_state` returns, and the one place where the records of its workers are published; none
-    /// until the first heartbeat is applied, and after removal. Changed under the cell's lock.
-    pub(crate) state: Published<Option<Arc<HiveRuntimeState>>>,
+    /// What `get_hive_state` returns; none until the first heartbeat is applied, and after removal. Changed under the
+    /// cell's lock; under its own for the length of a clone, so that nobody waits for a heartbeat.
+    state: Mutex<Option<Arc<HiveRuntimeState>>>,
+}
+
+impl Front {
+    pub(crate) fn state(&self) -> Option<Arc<HiveRuntimeState>> {
+        self.state.lock().clone()
+    }
+
+    /// Under the cell's lock; returns what was there, to be dropped once that is free (C5).
+    pub(crate) fn swap_state(&self, state: Option<Arc<HiveRuntimeState>>) -> Option<Arc<HiveRuntimeState>> {
+        std::mem::replace(&mut *self.state.lock(), state)
+    }
 }
 
 pub(crate) struct Inner {
@@ -92,7 +103,7 @@ impl Deref for HiveCell {
 
 impl Member {
     /// Its slot and record, beside the ranking of its model.
-    pub(crate) fn ranked<'m>(&'m self, record: &'m WorkerInfo) -> Option<Synced<'m>> {
+    pub(crate) fn ranked<'m>(&'m self, record: &'m Arc<WorkerInfo>) -> Option<Renewed<'m>> {
         Some((self.ranking.as_deref()?, &self.slot, record))
     }
 }
@@ -102,7 +113,7 @@ impl Member {
 impl HiveCell {
     fn new(id: HiveId) -> Self {
         Self {
-            front: Arc::new(Front { id, pulse: Pulse::new(), state: Published::new(None) }),
+            front: Arc::new(Front { id, pulse: Pulse::new(), state: Mutex::new(None) }),
             inner: Mutex::new(Inner {
                 retired: false,
                 order: None,
@@ -123,22 +134,22 @@ impl HiveCell {
 
     /// Writes the keys of all its workers again; under the lock.
     pub(crate) fn sync(&self, core: &Core, inner: &Inner) {
-        let state = self.state.load_full();
+        let state = self.state();
         let records = state.as_ref().map_or(&[][..], |state| &state.workers);
         let known = || inner.members.iter().zip(records);
         let mut changed: Changed<'_> = known().filter_map(|(member, record)| member.ranked(record)).collect();
-        changed.extend(known().map(|(member, record)| (&core.idle, &member.slot, &**record)));
-        sync_all(&changed);
+        changed.extend(known().map(|(member, record)| (&core.idle, &member.slot, record)));
+        renew(&changed);
     }
 
     pub(crate) fn version(&self) -> u64 {
-        self.state.load().as_ref().map_or(0, |state| state.version)
+        self.state().map_or(0, |state| state.version)
     }
 
     /// The state with the reservations of its workers, copied while no heartbeat is applied.
     pub(crate) fn snapshot<T>(&self, f: impl FnOnce(&Arc<HiveRuntimeState>, &[Member]) -> T) -> Option<T> {
         let inner = self.inner.lock();
-        let state = self.state.load_full()?;
+        let state = self.state()?;
         Some(f(&state, &inner.members))
     }
 
@@ -245,6 +256,12 @@ impl Core {
         matches!(self.end_hive(cell, is_silent, |_| ()), Ended::Removed)
     }
 
+    /// Ends a registration and all that is reserved of it.
+    pub(crate) fn end(&self, slot: &Slot) {
+        self.counters.ended(slot.end());
+        self.leases.forget(slot);
+    }
+
     fn end_hive(
         &self,
         cell: &Arc<HiveCell>,
@@ -264,10 +281,8 @@ impl Core {
         then(&inner);
         let members = std::mem::take(&mut inner.members);
         // All first, so that no pick returns one of them from here on.
-        for member in &members {
-            self.counters.ended(member.slot.end());
-        }
-        let state = cell.state.swap(None);
+        members.iter().for_each(|member| self.end(&member.slot));
+        let state = cell.swap_state(None);
         let records = state.as_ref().map_or(&[][..], |state| &state.workers);
         for (member, record) in members.iter().zip(records) {
             self.unindex(member, record);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use crossbeam_utils::CachePadded;
+use smallvec::SmallVec;
 
 use crate::clock::millis;
 use crate::core::Core;
@@ -12,7 +14,7 @@ use crate::names::HiveId;
 use crate::reservation::Hold;
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
-use crate::sync::{AtomicI64, Mutex, Ordering};
+use crate::sync::{AtomicI64, Mutex, Ordering, pass};
 
 /// A reservation known by its id, which runs out unless renewed; from
 /// [`HiveRegistry::reserve_detached`](crate::HiveRegistry::reserve_detached).
@@ -31,44 +33,62 @@ pub struct Lease {
     pub expires_at: DateTime<Utc>,
 }
 
-/// All leases, by id and by deadline.
+/// All leases, by id, by deadline, and by the worker they are of.
 pub(crate) struct Ledger {
-    /// No later than the earliest deadline, monotonic ms; `i64::MAX` if there is none. Written under the lock of
-    /// `book`. Only a reaper raises it, after it released what ran out, so that whoever finds it passed waits
-    /// for that.
-    next: AtomicI64,
-    /// Held by the reaper throughout; outermost.
+    /// No later than the earliest deadline, monotonic ms; `i64::MAX` if there is none. Read by every pick. Written under
+    /// the lock of `book`, and raised only by a reaper, after it gave back what it took out: whoever finds no lease
+    /// here finds the places of those that ran out free.
+    next: CachePadded<AtomicI64>,
+    /// Held while leases that ran out are taken out and given back, so that whoever finds one in the book, or none
+    /// any more, knows that its place is taken, or free. Outermost.
     reaper: Mutex<()>,
     book: Mutex<Book>,
 }
 
-#[derive(Default)]
 struct Book {
     last_id: u64,
     by_id: BTreeMap<u64, (Arc<Slot>, i64)>,
     by_deadline: BTreeSet<(i64, u64)>,
-    /// How many leases there may be before those of workers that have gone are dropped.
-    sweep_at: usize,
+    /// (registration order, deadline, id)
+    by_slot: BTreeSet<(u64, i64, u64)>,
 }
 
+/// Leases that ran out, taken back in one stay (C7); also what a call pays for at most (S6).
+const REAPED: usize = 64;
+
+/// Stays that a new lease pays for, so that leases that ran out do not pile up.
+const REAPED_BY_LEASES: usize = 8;
+
 impl Ledger {
-    pub(crate) fn new() -> Self {
-        Self { next: AtomicI64::new(i64::MAX), reaper: Mutex::new(()), book: Mutex::new(Book::default()) }
+    /// Ids follow each other from some random place, so that the holder of an id of another registry, or of this one
+    /// before a restart, ends nobody else's lease.
+    pub(crate) fn new(random: u64) -> Self {
+        let book = Book {
+            last_id: random >> 2,
+            by_id: BTreeMap::new(),
+            by_deadline: BTreeSet::new(),
+            by_slot: BTreeSet::new(),
+        };
+        Self {
+            next: CachePadded::new(AtomicI64::new(i64::MAX)),
+            reaper: Mutex::new(()),
+            book: Mutex::new(book),
+        }
     }
 
-    pub(crate) fn open(&self, slot: Arc<Slot>, deadline: i64) -> u64 {
-        let mut gone = Vec::new();
+    /// None if the slot's registration has ended.
+    fn open(&self, slot: &Arc<Slot>, deadline: i64) -> Option<u64> {
         let mut book = self.book.lock();
         book.last_id += 1;
         let id = book.last_id;
-        if book.by_id.len() >= book.sweep_at {
-            gone = book.take_gone();
-        }
-        book.insert(id, slot, deadline);
+        book.insert(id, slot.clone(), deadline);
         self.next.fetch_min(deadline, Ordering::AcqRel);
-        drop(book);
-        drop(gone);
-        id
+        // Who ends the registration afterwards finds the lease in the book.
+        if slot.sync_word().is_gone() {
+            book.remove(id);
+            return None;
+        }
+        Some(id)
     }
 
     /// False if the lease ran out, was released, or its worker has gone.
@@ -77,17 +97,14 @@ impl Ledger {
         let Some((slot, old)) = book.by_id.get(&id) else {
             return false;
         };
-        if *old <= now {
+        if *old <= now || slot.is_gone() {
             return false;
         }
         let slot = slot.clone();
         book.remove(id);
-        let renews = !slot.is_gone();
-        if renews {
-            book.insert(id, slot, deadline);
-            self.next.fetch_min(deadline, Ordering::AcqRel);
-        }
-        renews
+        book.insert(id, slot, deadline);
+        self.next.fetch_min(deadline, Ordering::AcqRel);
+        true
     }
 
     /// The slot to release, if the lease was open.
@@ -98,72 +115,134 @@ impl Ledger {
         }
         book.remove(id)
     }
+
+    /// Takes out up to [`REAPED`] that have run out, of this slot or of any.
+    fn take_due(&self, of: Option<&Slot>, now: i64) -> SmallVec<[Arc<Slot>; REAPED]> {
+        let mut book = self.book.lock();
+        let mut taken = SmallVec::new();
+        while taken.len() < REAPED {
+            let first = match of {
+                Some(slot) => book.first_of(slot),
+                None => book.by_deadline.first().copied(),
+            };
+            let Some((_, id)) = first.filter(|(deadline, _)| *deadline <= now) else { break };
+            taken.extend(book.remove(id));
+        }
+        taken
+    }
+
+    /// By the reaper, once all that it took out is given back.
+    fn tell_next(&self) {
+        let book = self.book.lock();
+        let next = book.by_deadline.first().map_or(i64::MAX, |(deadline, _)| *deadline);
+        self.next.store(next, Ordering::Release);
+    }
+
+    /// C3: the leases of a registration that has ended go with it, however long they run.
+    pub(crate) fn forget(&self, slot: &Slot) {
+        while slot.due() != i64::MAX {
+            let mut gone: SmallVec<[Arc<Slot>; REAPED]> = SmallVec::new();
+            let mut book = self.book.lock();
+            while gone.len() < REAPED {
+                let Some((_, id)) = book.first_of(slot) else { break };
+                gone.extend(book.remove(id));
+            }
+            pass(book);
+        }
+    }
 }
 
 impl Book {
     fn insert(&mut self, id: u64, slot: Arc<Slot>, deadline: i64) {
-        self.by_id.insert(id, (slot, deadline));
         self.by_deadline.insert((deadline, id));
-    }
-
-    /// C3: takes out the leases of workers that have gone, however long they run. Amortised O(log leases) for
-    /// each lease opened.
-    fn take_gone(&mut self) -> Vec<Arc<Slot>> {
-        let gone = self.by_id.iter().filter(|(_, (slot, _))| slot.is_gone());
-        let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
-        let slots = gone.into_iter().filter_map(|id| self.remove(id)).collect();
-        self.sweep_at = 64 + 2 * self.by_id.len();
-        slots
+        self.by_slot.insert((slot.order(), deadline, id));
+        slot.set_due(slot.due().min(deadline));
+        self.by_id.insert(id, (slot, deadline));
     }
 
     fn remove(&mut self, id: u64) -> Option<Arc<Slot>> {
         let (slot, deadline) = self.by_id.remove(&id)?;
         self.by_deadline.remove(&(deadline, id));
+        self.by_slot.remove(&(slot.order(), deadline, id));
+        slot.set_due(self.first_of(&slot).map_or(i64::MAX, |(deadline, _)| deadline));
         Some(slot)
+    }
+
+    /// The lease of this slot that runs out first: (deadline, id).
+    fn first_of(&self, slot: &Slot) -> Option<(i64, u64)> {
+        let (order, deadline, id) = self.by_slot.range((slot.order(), i64::MIN, 0)..).next()?;
+        (*order == slot.order()).then_some((*deadline, *id))
     }
 }
 
 impl Core {
-    /// Releases what has run out, before anything is counted. Without leases, one load.
-    pub(crate) fn reap(&self) {
-        let next = self.leases.next.load(Ordering::Acquire);
-        if next != i64::MAX {
-            let now = self.config.clock.monotonic_ms();
-            if next <= now {
-                self.reap_until(now);
-            }
+    /// Gives back some of what has run out, before anything is counted, and tells the time by which a lease is one that
+    /// ran out: none where there are no leases. Then, one load.
+    pub(crate) fn reap(&self) -> i64 {
+        if self.leases.next.load(Ordering::Acquire) == i64::MAX {
+            return i64::MIN;
         }
+        let now = self.config.clock.monotonic_ms();
+        self.reap_some(now);
+        now
     }
 
+    /// True if more may be due. Who finds another at it does not wait: what is not yet given back counts as load.
+    fn reap_some(&self, now: i64) -> bool {
+        if self.leases.next.load(Ordering::Acquire) > now {
+            return false;
+        }
+        let Some(reaping) = self.leases.reaper.try_lock() else {
+            return false;
+        };
+        let due = self.give_back(None, now);
+        pass(reaping);
+        due == REAPED
+    }
+
+    /// Gives back some that have run out, of this slot or of any, and says how many; by the reaper.
+    fn give_back(&self, of: Option<&Slot>, now: i64) -> usize {
+        let due = self.leases.take_due(of, now);
+        for slot in &due {
+            self.release(slot, None);
+        }
+        self.leases.tell_next();
+        due.len()
+    }
+
+    /// A sweep gives back all.
+    pub(crate) fn reap_all(&self) {
+        let now = self.config.clock.monotonic_ms();
+        while self.reap_some(now) {}
+    }
+
+    /// A full slot of which a lease has run out, before anyone is told that there is nobody.
     #[cold]
-    fn reap_until(&self, now: i64) {
-        let _reaping = self.leases.reaper.lock();
-        loop {
-            let mut book = self.leases.book.lock();
-            match book.by_deadline.first().copied() {
-                Some((deadline, id)) if deadline <= now => {
-                    let slot = book.remove(id);
-                    drop(book);
-                    if let Some(slot) = slot {
-                        self.release(&slot, None);
-                    }
-                }
-                first => {
-                    let next = first.map_or(i64::MAX, |(deadline, _)| deadline);
-                    self.leases.next.store(next, Ordering::Release);
-                    return;
-                }
-            }
+    pub(crate) fn reap_of(&self, slot: &Arc<Slot>, now: i64) {
+        let reaping = self.leases.reaper.lock();
+        let due = self.give_back(Some(slot), now);
+        pass(reaping);
+        if due == 0 {
+            // Renewed, or given back meanwhile: it stands too early in its rankings.
+            self.sync(slot);
         }
     }
 
     pub(crate) fn lease(&self, model: &str, lease: Duration) -> Option<Lease> {
         // The clocks first: should a user's clock panic, nothing has been counted.
         let (wall, now) = (self.config.clock.wall_ms(), self.config.clock.monotonic_ms());
-        let Hold { slot, worker, .. } = self.reserve(model)?;
-        let id = self.leases.open(slot, deadline(now, lease));
-        let expires_at = wall_time(wall.saturating_add(millis(lease)));
-        Some(Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at })
+        let _ = (0..REAPED_BY_LEASES).find(|_| !self.reap_some(now));
+        loop {
+            let Hold { slot, worker, .. } = self.reserve(model)?;
+            // If it has gone meanwhile, the reservation went with it.
+            let Some(id) = self.leases.open(&slot, deadline(now, lease)) else { continue };
+            // Who found it full did not know when this ends.
+            if slot.sync_word().is_full() {
+                self.sync(&slot);
+            }
+            let expires_at = wall_time(wall.saturating_add(millis(lease)));
+            return Some(Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at });
+        }
     }
 
     pub(crate) fn renew_lease(&self, id: u64, lease: Duration) -> bool {

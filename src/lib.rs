@@ -93,7 +93,7 @@ mod tombstone;
 mod wire;
 
 pub use builder::{
-    DEFAULT_LIVENESS_WINDOW, DEFAULT_SHARDS, DEFAULT_WORKER_RAM_GB, DEFAULT_WORKER_VRAM_GB,
+    DEFAULT_CONCURRENCY, DEFAULT_LIVENESS_WINDOW, DEFAULT_SHARDS, DEFAULT_WORKER_RAM_GB, DEFAULT_WORKER_VRAM_GB,
     HiveRegistryBuilder, Limits, LivenessClock, StaleMode,
 };
 pub use clock::{Clock, ManualClock, SystemClock};

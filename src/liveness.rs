@@ -24,6 +24,8 @@ pub(crate) struct View<'c> {
     /// The latest `now` by which anything was parked. If the clock shows less, it was set back, and hives
     /// parked as dead may be live again; see `Core::rewind`.
     pub(crate) judged: &'c AtomicI64,
+    /// The time by which leases run out, monotonic ms; `i64::MIN` where there are none.
+    pub(crate) monotonic: i64,
 }
 
 /// Clocks may show anything; two bits are kept for the flags.

@@ -58,7 +58,7 @@ impl Model {
 
     /// As [`reserve_worker_for_model`](crate::HiveRegistry::reserve_worker_for_model).
     pub fn reserve_worker(&self) -> Option<Reservation> {
-        Some(Reservation::new(self.core.clone(), self.core.reserve_of(Some(self.ranking.clone()))?))
+        Some(Reservation::new(self.core.clone(), self.core.reserve_of(|| Some(self.ranking.clone()))?))
     }
 }
 

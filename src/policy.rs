@@ -11,9 +11,8 @@ use crate::index::Key;
 use crate::index::ranking::{Fit, Ranking};
 use crate::liveness::View;
 use crate::reservation::Hold;
-use crate::slot::{Slot, Word, load};
+use crate::slot::{Slot, load};
 use crate::state::WorkerInfo;
-use crate::sync::Ordering;
 
 /// A rule that chooses among the candidates for a model.
 ///
@@ -58,6 +57,9 @@ pub struct PowerOfChoices {
 }
 
 /// Each in turn, per model, whatever their load. O(1).
+///
+/// Whoever may be chosen is chosen once in each round, and who comes has a turn before the round ends, so that shares
+/// stay equal while workers come and go.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoundRobin;
 
@@ -84,7 +86,7 @@ pub struct Candidates<'c> {
 pub struct Candidate {
     /// Its record.
     pub worker: Arc<WorkerInfo>,
-    /// Its load (S3): 1,000 times GPU percent plus the percentage of its places reserved; less is better.
+    /// Its load (S3): less is better. An order, not a measure: to be compared, and nothing else.
     pub load: u64,
     /// Reservations it holds.
     pub reservations: u32,
@@ -94,16 +96,26 @@ pub struct Candidate {
 struct Seen {
     at: usize,
     slot: Arc<Slot>,
-    word: Word,
+    worker: Arc<WorkerInfo>,
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    /// Its place among those that a policy finds equal (S4): the least is the one reserved least recently, before it
+    /// those never reserved, in the order of registration. No two are alike.
+    ///
+    /// A policy that goes by scores and leaves ties to chance sends a burst to one worker.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.key.tie()
+    }
 }
 
 // === impl Candidates ===
 
 /// Draws of `PowerOfChoices` without repetition, and looks remembered without an allocation.
 const DISTINCT: usize = 16;
-
-/// Entries found ineligible one by one before all are corrected in one pass.
-const CORRECTIONS: usize = 64;
 
 impl Candidates<'_> {
     /// How many there are: some may prove ineligible when looked at. O(1).
@@ -123,15 +135,9 @@ impl Candidates<'_> {
     /// O(log n) for each that leaves.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<Candidate> {
-        let mut left = 0;
         while at < self.len() {
             if let Some(candidate) = self.look(at) {
                 return Some(candidate);
-            }
-            left += 1;
-            // Silence comes in masses.
-            if left == CORRECTIONS {
-                self.ranking.correct(self.view);
             }
         }
         None
@@ -152,63 +158,50 @@ impl Candidates<'_> {
 
     /// Remembers what an index meant when it was looked at.
     fn see(&self, at: usize, fit: Fit) -> Candidate {
-        let Fit { slot, word, record: worker } = fit;
-        let candidate = Candidate {
-            load: load(&worker, word.count()),
-            reservations: word.count(),
-            key: slot.key(&worker, word.count()),
-            worker,
-        };
+        let Fit { slot, told, record: worker, key } = fit;
+        let reservations = told.word.count();
+        let load = load(&worker, reservations, self.core.config.assumed_concurrency);
         let mut seen = self.seen.borrow_mut();
         if seen.last().is_some_and(|last| last.at == at) {
             seen.pop();
         }
-        seen.push(Seen { at, slot, word });
-        candidate
+        seen.push(Seen { at, slot, worker: worker.clone() });
+        Candidate { load, reservations, key, worker }
     }
 
     /// A candidate drawn with equal chances, and its index; none if nobody is eligible. O(1) expected; O(n)
     /// once after a mass silence.
     #[must_use]
     pub fn random(&self) -> Option<(usize, Candidate)> {
-        self.draw(|len| self.core.random_below(len))
+        // Whoever proves ineligible leaves, so this ends.
+        loop {
+            let at = match self.len() {
+                0 => return None,
+                len => self.core.random_below(len),
+            };
+            if let Some(candidate) = self.look(at) {
+                return Some((at, candidate));
+            }
+        }
     }
 
     fn best(&self) -> Option<(usize, Candidate)> {
-        let (at, fit) = self.ranking.best_place(self.view)?;
+        let (at, fit) = self.core.found(self.view, || self.ranking.best_place(self.view))?;
         Some((at, self.see(at, fit)))
     }
 
     fn next(&self) -> Option<(usize, Candidate)> {
-        self.draw(|len| self.ranking.cursor.fetch_add(1, Ordering::Relaxed) % len)
+        let (at, fit) = self.ranking.next_in_turn(self.view)?;
+        Some((at, self.see(at, fit)))
     }
 
-    fn draw(&self, choose: impl Fn(usize) -> usize) -> Option<(usize, Candidate)> {
-        let draw = || match self.len() {
-            0 => None,
-            len => {
-                let at = choose(len);
-                self.look(at).map(|candidate| (at, candidate))
-            }
-        };
-        (0..CORRECTIONS).find_map(|_| draw()).or_else(|| {
-            self.ranking.correct(self.view);
-            // Nearly all are full, and nobody had looked since: then the best is as good as any.
-            (0..CORRECTIONS).find_map(|_| draw()).or_else(|| self.best())
-        })
-    }
-
-    /// What choosing `at` means, if it may still be chosen; with the word as the policy saw it.
-    fn chosen(&self, at: usize) -> Option<Fit> {
-        let seen = {
-            let seen = self.seen.borrow();
-            seen.iter().rev().find(|seen| seen.at == at).map(|seen| (seen.slot.clone(), seen.word))
-        };
-        let Some((slot, word)) = seen else {
-            return self.ranking.nth(at, self.view);
-        };
-        let (_, record) = slot.eligible(self.ranking.side(), self.model)?;
-        slot.pulse().is_live(self.view).then_some(Fit { slot, word, record })
+    /// Whom choosing `at` means, and the record that the policy saw.
+    fn chosen(&self, at: usize) -> Option<(Arc<Slot>, Arc<WorkerInfo>)> {
+        let seen = self.seen.borrow();
+        match seen.iter().rev().find(|seen| seen.at == at) {
+            Some(seen) => Some((seen.slot.clone(), seen.worker.clone())),
+            None => self.ranking.nth(at, self.view).map(|fit| (fit.slot, fit.record)),
+        }
     }
 }
 
@@ -238,7 +231,7 @@ impl Policy for PowerOfChoices {
         let mut drawn: SmallVec<[usize; DISTINCT]> = SmallVec::new();
         let mut best: Option<(Key, usize)> = None;
         // Bounded, for the set may shrink below `d` while it is drawn from.
-        for _ in 0..d.saturating_mul(4).saturating_add(CORRECTIONS) {
+        for _ in 0..d.saturating_mul(4).saturating_add(64) {
             let Some((at, candidate)) = candidates.random() else {
                 break;
             };
@@ -271,62 +264,64 @@ impl Policy for Random {
 
 // === picking by policy ===
 
-/// How often a policy is asked again when its choice has gone or was taken (S8).
-const ASKED: usize = 3;
+/// How often a policy is asked when its choices go or are filled by others, before nobody is chosen (S8).
+const ASKED: usize = 64;
 
 impl Core {
     pub(crate) fn pick_with(&self, model: &str, policy: &dyn Policy) -> Option<Arc<WorkerInfo>> {
-        let found = self.ask(model, policy, |_, _| true);
-        self.counters.picked(match found {
-            Asked::Chose(_, record) => Some(record),
-            Asked::Declined => None,
-            Asked::Failed => self.best(model, &self.view()),
-        })
+        let chosen = self.ask(model, policy, |ranking, slot, view| ranking.this(slot, view).is_some());
+        self.counters.picked(chosen.map(|(_, worker, _)| worker))
     }
 
     pub(crate) fn reserve_with(&self, model: &str, policy: &dyn Policy) -> Option<Hold> {
-        match self.ask(model, policy, |slot, word| slot.admit_count(word.count(), self.next_turn())) {
-            Asked::Chose(slot, record) => {
-                self.counters.reserved(Some(Hold { slot, worker: record, ranking: None }))
+        let take = |ranking: &Ranking, slot: &Arc<Slot>, view: &View<'_>| {
+            ranking.reserve_this(slot, view, || self.next_turn())
+        };
+        let chosen = self.ask(model, policy, take);
+        self.counters.reserved(chosen.map(|(slot, worker, ranking)| {
+            if ranking.is_none() {
+                self.sync_model(&slot);
             }
-            Asked::Declined => self.counters.picked(None),
-            Asked::Failed => self.reserve(model),
-        }
+            Hold { slot, worker, ranking }
+        }))
     }
 
-    /// Asks for a choice that `take` accepts.
-    fn ask(&self, model: &str, policy: &dyn Policy, take: impl Fn(&Arc<Slot>, Word) -> bool) -> Asked {
+    /// Asks for a choice that `take` accepts; with the ranking of the model if it was chosen from that.
+    fn ask(
+        &self,
+        model: &str,
+        policy: &dyn Policy,
+        take: impl Fn(&Ranking, &Arc<Slot>, &View<'_>) -> bool,
+    ) -> Option<Chosen> {
         for _ in 0..ASKED {
             let view = self.view();
-            let of_model = self.models.get(model);
-            let eligible = |ranking: &&Ranking| ranking.best_place(&view).is_some();
-            let Some(ranking) = of_model.as_deref().filter(eligible).or(Some(&self.idle).filter(eligible))
-            else {
-                return Asked::Declined;
+            let eligible = |ranking: &Ranking| self.found(&view, || ranking.best_place(&view)).is_some();
+            let look = || self.models.get(model).filter(|ranking| eligible(ranking));
+            // As in `best`: who goes from the idle ones to the model meanwhile is met (C2).
+            let of_model = match look() {
+                None if eligible(&self.idle) => None,
+                None => Some(look()?),
+                some => some,
             };
+            let ranking = of_model.as_deref().unwrap_or(&self.idle);
             let candidates =
                 Candidates { core: self, ranking, view: &view, model, seen: RefCell::new(SmallVec::new()) };
             match policy.choose(&candidates) {
                 Some(at) => {
-                    if let Some(Fit { slot, word, record }) = candidates.chosen(at) {
-                        if take(&slot, word) {
-                            return Asked::Chose(slot, record);
+                    if let Some((slot, worker)) = candidates.chosen(at) {
+                        if take(ranking, &slot, &view) {
+                            return Some((slot, worker, of_model));
                         }
                     }
                 }
                 // A refusal, unless the last candidate went while the policy looked.
-                None if eligible(&ranking) => return Asked::Declined,
+                None if eligible(ranking) => return None,
                 None => {}
             }
         }
-        Asked::Failed
+        None
     }
 }
 
-enum Asked {
-    Chose(Arc<Slot>, Arc<WorkerInfo>),
-    /// The policy chose nobody, or there is nobody.
-    Declined,
-    /// Its choices had all gone or were taken.
-    Failed,
-}
+/// Who, as the policy saw it, and the ranking of the model unless it is a fallback.
+type Chosen = (Arc<Slot>, Arc<WorkerInfo>, Option<Arc<Ranking>>);

@@ -217,7 +217,7 @@ impl HiveRegistry {
     /// One heartbeat's state, never a mixture of two (C1). O(1).
     #[must_use]
     pub fn get_hive_state(&self, hive_id: &str) -> Option<Arc<HiveRuntimeState>> {
-        self.0.cell(hive_id)?.state.load_full()
+        self.0.cell(hive_id)?.state()
     }
 
     /// Hives heard less than `max_age_ms` milliseconds ago (L1). O(hives log hives).
@@ -300,7 +300,7 @@ impl HiveRegistry {
     #[must_use]
     pub fn is_hive_online(&self, hive_id: &str, max_age_ms: i64) -> bool {
         let view = self.0.view_of_age(max_age_ms);
-        self.0.cell(hive_id).is_some_and(|cell| cell.state.load().is_some() && cell.pulse.is_live(&view))
+        self.0.cell(hive_id).is_some_and(|cell| cell.state().is_some() && cell.pulse.is_live(&view))
     }
 
     /// How many hives are registered, live or not. O(1).
@@ -350,7 +350,7 @@ impl HiveRegistry {
 
     fn cells(&self, keep: impl Fn(&HiveCell) -> bool) -> Vec<Arc<HiveCell>> {
         let mut cells = self.0.hives.values();
-        cells.retain(|cell| cell.state.load().is_some() && keep(cell));
+        cells.retain(|cell| cell.state().is_some() && keep(cell));
         cells
     }
 
@@ -362,8 +362,18 @@ impl HiveRegistry {
 
     /// The states of all hives, by hive id.
     pub(crate) fn states(&self) -> Vec<Arc<HiveRuntimeState>> {
+        self.states_of(|_| true)
+    }
+
+    /// Those of the hives that may be given work (C4), by hive id.
+    pub(crate) fn live_states(&self) -> Vec<Arc<HiveRuntimeState>> {
+        let view = self.0.view();
+        self.states_of(|cell| cell.pulse.is_live(&view))
+    }
+
+    fn states_of(&self, keep: impl Fn(&HiveCell) -> bool) -> Vec<Arc<HiveRuntimeState>> {
         let cells = self.0.hives.values();
-        let mut states: Vec<_> = cells.iter().filter_map(|cell| cell.state.load_full()).collect();
+        let mut states: Vec<_> = cells.iter().filter(|cell| keep(cell)).filter_map(|cell| cell.state()).collect();
         states.sort_by_cached_key(|state| state.hive_id.clone());
         states
     }
@@ -371,5 +381,5 @@ impl HiveRegistry {
 
 fn is_available(cell: &HiveCell, view: &View<'_>) -> bool {
     let takes_work = |state: &Arc<HiveRuntimeState>| state.hive.as_ref().is_none_or(|hive| hive.takes_work());
-    cell.pulse.is_live(view) && cell.state.load().as_ref().is_some_and(takes_work)
+    cell.pulse.is_live(view) && cell.state().as_ref().is_some_and(takes_work)
 }

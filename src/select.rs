@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::core::Core;
-use crate::index::ranking::{Fit, Ranking};
+use crate::index::ranking::{Best, Entry, Fit, Ranking};
 use crate::liveness::View;
 use crate::names::{HiveId, ModelId};
 use crate::reservation::Hold;
-use crate::slot::{Side, Slot};
+use crate::slot::Slot;
 use crate::state::{WorkerHealth, WorkerInfo, WorkerLifecycle};
 
 /// Why a pick goes where it goes; from [`HiveRegistry::explain`](crate::HiveRegistry::explain).
@@ -52,44 +52,43 @@ enum Standing {
 }
 
 impl Core {
-    /// S2, S7: load the winner, check it, done; what is found wrong is corrected under the ranking's lock.
+    /// S2, S7: look at the winner, check it, done; what is found wrong is corrected under the ranking's lock.
     pub(crate) fn best(&self, model: &str, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
-        self.best_of_model(model, view).or_else(|| self.idle.best(view))
-    }
-
-    fn best_of_model(&self, model: &str, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
-        let winner = self.models.winner(model)?;
-        // No winner: nobody is ranked.
-        if let Some(record) = winner.as_ref()?.offer_live(Side::Model, model, view) {
-            return Some(record);
-        }
-        drop(winner);
-        self.models.get(model)?.best_locked(view)
+        let of_model = || self.found(view, || self.models.look(model, |it| it.best(view)).unwrap_or(Best::Nobody));
+        // Who has gone over from the idle ones to the model meanwhile is there now (C2).
+        of_model().or_else(|| self.found(view, || self.idle.best(view))).or_else(of_model)
     }
 
     /// [`best`](Self::best), the model's ranking known.
     pub(crate) fn best_of(&self, ranking: &Ranking, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
-        ranking.best(view).or_else(|| self.idle.best(view))
+        let of = |ranking: &Ranking| self.found(view, || ranking.best(view));
+        of(ranking).or_else(|| of(&self.idle)).or_else(|| of(ranking))
     }
 
     /// S5: chooses by the same rule and counts in one step.
     pub(crate) fn reserve(&self, model: &str) -> Option<Hold> {
-        self.reserve_of(self.models.get(model))
+        self.reserve_of(|| self.models.get(model))
     }
 
-    /// [`reserve`](Self::reserve), the model's ranking known.
-    pub(crate) fn reserve_of(&self, ranking: Option<Arc<Ranking>>) -> Option<Hold> {
+    /// [`reserve`](Self::reserve), the model's ranking looked up by `ranking`: again, where it had nobody.
+    pub(crate) fn reserve_of(&self, ranking: impl Fn() -> Option<Arc<Ranking>>) -> Option<Hold> {
         let view = self.view();
-        let turns = || self.next_turn();
-        let of_model = ranking.and_then(|ranking| {
-            let Fit { slot, record, .. } = ranking.reserve(&view, turns)?;
+        let of = |ranking: &Ranking| self.found(&view, || ranking.reserve(&view, || self.next_turn()));
+        let of_model = || {
+            let ranking = ranking()?;
+            let Fit { slot, record, .. } = of(&ranking)?;
             Some(Hold { slot, worker: record, ranking: Some(ranking) })
-        });
-        let hold = of_model.or_else(|| {
-            let Fit { slot, record, .. } = self.idle.reserve(&view, turns)?;
-            Some(Hold { slot, worker: record, ranking: None })
-        });
-        self.counters.reserved(hold)
+        };
+        let of_idle = || Some(self.taken_idle(of(&self.idle)?));
+        self.counters.reserved(of_model().or_else(of_idle).or_else(of_model))
+    }
+
+    /// What was reserved of an idle worker, whose own model is told at once: else a pick of that model would find out
+    /// about any number of them, one after the other.
+    pub(crate) fn taken_idle(&self, fit: Fit) -> Hold {
+        let Fit { slot, record, .. } = fit;
+        self.sync_model(&slot);
+        Hold { slot, worker: record, ranking: None }
     }
 
     pub(crate) fn explain(&self, model: &str) -> Explanation {
@@ -108,13 +107,9 @@ impl Core {
             idle_fallbacks: 0,
             pick: None,
         };
-        for slot in &members {
-            let Some(record) = slot.record().filter(|record| record.model_id.as_deref() == Some(model))
-            else {
-                continue;
-            };
+        for Entry { slot, record } in &members {
             told.workers += 1;
-            *match standing(slot, &record, &view) {
+            *match standing(slot, record, &view) {
                 Standing::Eligible => &mut told.eligible,
                 Standing::Stale => &mut told.stale,
                 Standing::Unhealthy => &mut told.unhealthy,
@@ -125,7 +120,7 @@ impl Core {
             } += 1;
         }
         let is_fallback =
-            |slot: &&Arc<Slot>| slot.eligible(Side::Idle, "").is_some() && slot.pulse().is_live(&view);
+            |Entry { slot, record }: &&Entry| matches!(standing(slot, record, &view), Standing::Eligible);
         told.idle_fallbacks = self.idle.members().iter().filter(is_fallback).count();
         told.pick = self.best(model, &view).map(|worker| (worker.hive_id.clone(), worker));
         told

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::Core;
+use crate::core::{Config, Core};
 use crate::hive::Member;
 use crate::slot::load;
 use crate::state::{HiveRuntimeState, WorkerInfo};
@@ -60,7 +60,7 @@ impl Core {
             cell.snapshot(|state, members| HiveSnapshot {
                 age_ms: taken_at_ms.saturating_sub(cell.pulse.last_heard()),
                 online: cell.pulse.is_live(&view),
-                workers: state.workers.iter().zip(members).map(WorkerSnapshot::of).collect(),
+                workers: state.workers.iter().zip(members).map(|one| WorkerSnapshot::of(one, &self.config)).collect(),
                 state: state.clone(),
             })
         });
@@ -69,8 +69,9 @@ impl Core {
 }
 
 impl WorkerSnapshot {
-    fn of((worker, member): (&Arc<WorkerInfo>, &Member)) -> Self {
+    fn of((worker, member): (&Arc<WorkerInfo>, &Member), config: &Config) -> Self {
         let reservations = member.slot.word().count();
-        Self { worker: worker.clone(), reservations, load: load(worker, reservations) }
+        let load = load(worker, reservations, config.assumed_concurrency);
+        Self { worker: worker.clone(), reservations, load }
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::names::{HiveId, ModelId, Text, WorkerId};
-use crate::roster::{Seating, WorkerList};
+use crate::roster::WorkerList;
 use crate::wire::{Capability, HiveInfo, ProcessStats};
 
 /// What a worker is doing. Case does not matter in; "Idle", "Busy", "Loading", "Draining" come out.
@@ -209,16 +209,9 @@ pub struct HiveRuntimeState {
     /// The devices the hive declared, where the telemetry form was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Arc<[Capability]>>,
-    #[serde(skip)]
-    pub(crate) seating: Seating,
 }
 
 impl HiveRuntimeState {
-    /// The worker who had this seat when the state was made.
-    pub(crate) fn seated(&self, seat: u32) -> Option<&Arc<WorkerInfo>> {
-        self.workers.get(self.seating.place(seat)?)
-    }
-
     /// The worker of this id. O(log workers of the hive).
     #[must_use]
     pub fn worker(&self, worker_id: &str) -> Option<&Arc<WorkerInfo>> {

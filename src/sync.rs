@@ -1,15 +1,24 @@
 //! The one place that knows loom.
 //!
-//! In a normal build these names are `parking_lot`, `dashmap`, `arc-swap` and the atomics of `std`. Under
-//! `--cfg loom` they are stand-ins built from loom's primitives and no stronger than what ships, so that the
-//! hive, ranking, reservation and liveness code explored by the model checker is the code that ships. The
-//! insides of dashmap and arc-swap are *not* explored. `Arc`, `Weak` and the statistics counters stay the
-//! standard ones: nothing is decided by reading them.
+//! In a normal build these names are `parking_lot`, `sdd`, `scc` and the atomics of `std`. Under `--cfg loom` they
+//! are stand-ins built from loom's primitives and no stronger than what ships, so that the hive, ranking,
+//! reservation and liveness code explored by the model checker is the code that ships. The insides of sdd, scc and
+//! parking_lot are *not* explored. `Arc`, `Weak` and the statistics counters stay the standard ones: nothing is
+//! decided by reading them.
 
-pub(crate) use imp::{AtomicI64, AtomicU32, AtomicU64, Condvar, Map, Mutex, MutexGuard, Published, wait_for};
+pub(crate) use imp::{
+    AtomicI64, AtomicU32, AtomicU64, Condvar, Index, Mutex, MutexGuard, Pin, Published, pass, wait_for,
+};
 pub(crate) use std::sync::atomic::Ordering;
 
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, Hash};
+
 use foldhash::{SharedSeed, fast::SeedableRandomState};
+
+use imp::RwLock;
 
 /// The hasher of every map: keyed, so that nobody outside can choose colliding ids, and fixed by a seed, so
 /// that instruction counts repeat.
@@ -20,19 +29,111 @@ pub(crate) fn hasher(seed: Option<u64>) -> SeedableRandomState {
     }
 }
 
+/// Entries of one shard of a map, at most: growing it takes a part of a millisecond, under its lock (C7).
+const SHARD: usize = 8_192;
+
+/// So many shards that each has at most [`SHARD`] entries when there are `entries`; no fewer than `least`, and at
+/// most 65,536.
+pub(crate) fn shards(entries: usize, least: usize) -> usize {
+    entries.div_ceil(SHARD).min(1 << 16).next_power_of_two().max(least)
+}
+
+/// Bits of a hash that the tables within shards use neither to find a place nor to tell keys apart.
+fn shard(hash: u64, shards: usize) -> usize {
+    (hash >> 24) as usize & (shards - 1)
+}
+
+/// A lock-striped map whose guards never leave this file. Its locks are fair: readers do not keep a writer out.
+pub(crate) struct Map<K, V> {
+    shards: Box<[Shard<K, V>]>,
+    hasher: SeedableRandomState,
+}
+
+type Shard<K, V> = RwLock<HashMap<K, V, SeedableRandomState>>;
+
+impl<K: Eq + Hash, V> Map<K, V> {
+    /// `shards` is a power of two.
+    pub(crate) fn new(shards: usize, hasher: SeedableRandomState) -> Self {
+        let (shards, hasher) = imp::explorable(shards, hasher);
+        let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
+        Self { shards: (0..shards).map(|_| shard()).collect(), hasher }
+    }
+
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &Shard<K, V> {
+        &self.shards[shard(self.hasher.hash_one(key), self.shards.len())]
+    }
+
+    /// `f` runs under the shard's read lock: it may look at atomics and clone, nothing more.
+    pub(crate) fn read<Q, O>(&self, key: &Q, f: impl FnOnce(&V) -> O) -> Option<O>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.shard(key).read().get(key).map(f)
+    }
+
+    /// Creates the value under the shard's lock where there is none, or fails to; lets `f` change it, and
+    /// returns what `f` returns.
+    pub(crate) fn upsert<O, E>(
+        &self,
+        key: K,
+        create: impl FnOnce() -> Result<V, E>,
+        f: impl FnOnce(&mut V) -> O,
+    ) -> Result<O, E> {
+        let mut shard = self.shard(&key).write();
+        Ok(f(match shard.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(create()?),
+        }))
+    }
+
+    /// Removes the value if `f`, which may change it, says so; returns it for a drop outside the shard.
+    pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&mut V) -> bool) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let mut shard = self.shard(key).write();
+        if !f(shard.get_mut(key)?) {
+            return None;
+        }
+        let removed = shard.remove(key);
+        // C3: memory follows the live fleet. Paid for by the removals, so amortised O(1) each.
+        if shard.capacity() > 64 && shard.capacity() > 4 * shard.len() {
+            let kept = 2 * shard.len();
+            shard.shrink_to(kept);
+        }
+        removed
+    }
+
+    /// A copy of the values, shard by shard, in no order.
+    pub(crate) fn values(&self) -> Vec<V>
+    where
+        V: Clone,
+    {
+        let mut values = Vec::new();
+        for shard in &self.shards {
+            values.extend(shard.read().values().cloned());
+        }
+        values
+    }
+}
+
 #[cfg(not(loom))]
 mod imp {
     use std::borrow::Borrow;
-    use std::hash::Hash;
-    use std::ops::Deref;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::hash::{BuildHasher, Hash};
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    use arc_swap::{ArcSwapAny, RefCnt};
-    use dashmap::DashMap;
-    use dashmap::mapref::entry::Entry;
     use foldhash::fast::SeedableRandomState;
-    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+    use scc::HashIndex;
+    use scc::hash_index::Entry;
+    /// While it is held, nothing that a [`Published`] or an [`Index`] replaced meanwhile is freed; what was is freed
+    /// when it goes, so it is to outlive the locks.
+    pub(crate) use sdd::Guard as Pin;
+    use sdd::{AtomicOwned, Owned, Tag};
     pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
     /// Waits at most `timeout` for a notification, giving the lock up meanwhile.
@@ -45,102 +146,80 @@ mod imp {
         guard
     }
 
-    /// A value that readers take without a lock and writers replace whole.
-    pub(crate) struct Published<R: RefCnt>(ArcSwapAny<R>);
+    /// Gives a lock up to whoever waits for it: between the steps of long work, which would otherwise get it again
+    /// at once (C7).
+    pub(crate) fn pass<T>(guard: MutexGuard<'_, T>) {
+        MutexGuard::unlock_fair(guard);
+    }
 
-    impl<R: RefCnt> Published<R> {
-        pub(crate) fn new(value: R) -> Self {
-            Self(ArcSwapAny::new(value))
+    pub(super) fn explorable(shards: usize, hasher: SeedableRandomState) -> (usize, SeedableRandomState) {
+        (shards, hasher)
+    }
+
+    /// A value that readers look at without a lock and writers replace whole.
+    ///
+    /// What is replaced is freed a while later, by epochs: what a thread replaced last, some hundred values at most, may
+    /// stay until that thread publishes or ends.
+    pub(crate) struct Published<T: 'static>(AtomicOwned<T>);
+
+    impl<T> Published<T> {
+        pub(crate) fn new() -> Self {
+            Self(AtomicOwned::null())
         }
 
-        /// For a look that ends with the statement: no reference count is touched.
-        pub(crate) fn load(&self) -> impl Deref<Target = R> + use<R> {
-            self.0.load()
+        pub(crate) fn read<O>(&self, f: impl FnOnce(&T) -> O) -> Option<O> {
+            let pin = Pin::new();
+            self.0.load(Ordering::Acquire, &pin).as_ref().map(f)
         }
 
-        pub(crate) fn load_full(&self) -> R {
-            self.0.load_full()
-        }
-
-        /// Returns what was there, so that the caller can drop it once its locks are free (C5).
-        #[must_use = "drop the old value after the locks are released"]
-        pub(crate) fn swap(&self, value: R) -> R {
-            self.0.swap(value)
+        /// Without a pin what is replaced would never be freed.
+        pub(crate) fn store(&self, value: Option<T>, _pin: &Pin) {
+            drop(self.0.swap((value.map(Owned::new), Tag::None), Ordering::AcqRel));
         }
     }
 
-    /// A lock-striped map whose guards never leave this file.
-    pub(crate) struct Map<K, V> {
-        shards: DashMap<K, V, SeedableRandomState>,
-        /// Removals since the map last shrank.
-        removed: AtomicUsize,
+    /// A map that is read without a lock, of few entries that change rarely.
+    pub(crate) struct Index<K: 'static, V: 'static> {
+        shards: Box<[HashIndex<K, V, SeedableRandomState>]>,
+        hasher: SeedableRandomState,
     }
 
-    /// Removals that must pile up before a shrink is thought about; keeps small maps from shrinking at all.
-    const SHRINK_AFTER: usize = 1_024;
-
-    impl<K: Eq + Hash, V> Map<K, V> {
+    impl<K: Clone + Eq + Hash, V: Clone> Index<K, V> {
+        /// `shards` is a power of two.
         pub(crate) fn new(shards: usize, hasher: SeedableRandomState) -> Self {
-            Self {
-                shards: DashMap::with_hasher_and_shard_amount(hasher, shards),
-                removed: AtomicUsize::new(0),
-            }
+            let shard = |_| HashIndex::with_hasher(hasher.clone());
+            Self { shards: (0..shards).map(shard).collect(), hasher }
         }
 
-        /// `f` runs under the shard's read lock: it may look at atomics and clone, nothing more.
+        fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &HashIndex<K, V, SeedableRandomState> {
+            &self.shards[super::shard(self.hasher.hash_one(key), self.shards.len())]
+        }
+
         pub(crate) fn read<Q, O>(&self, key: &Q, f: impl FnOnce(&V) -> O) -> Option<O>
         where
             K: Borrow<Q>,
             Q: Hash + Eq + ?Sized,
         {
-            self.shards.view(key, |_, value| f(value))
+            self.shard(key).peek_with(key, |_, value| f(value))
         }
 
-        /// Creates the value under the shard's lock where there is none, or fails to; lets `f` change it, and
-        /// returns what `f` returns.
-        pub(crate) fn upsert<O, E>(
-            &self,
-            key: K,
-            create: impl FnOnce() -> Result<V, E>,
-            f: impl FnOnce(&mut V) -> O,
-        ) -> Result<O, E> {
-            match self.shards.entry(key) {
-                Entry::Occupied(mut entry) => Ok(f(entry.get_mut())),
-                Entry::Vacant(entry) => Ok(f(entry.insert(create()?).value_mut())),
+        /// What is there; if nothing is, what `create` makes under a lock, if it does not fail.
+        pub(crate) fn get_or<E>(&self, key: K, create: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
+            match self.shard(&key).entry_sync(key) {
+                Entry::Occupied(entry) => Ok(entry.get().clone()),
+                Entry::Vacant(entry) => Ok(entry.insert_entry(create()?).get().clone()),
             }
         }
 
-        /// Removes the value if `f`, which may change it, says so; returns it for a drop outside the shard.
-        pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&mut V) -> bool) -> Option<V>
+        /// Removes the value if `f` says so; true if it did.
+        pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&V) -> bool) -> bool
         where
             K: Borrow<Q>,
             Q: Hash + Eq + ?Sized,
         {
-            let (_, value) = self.shards.remove_if_mut(key, |_, value| f(value))?;
-            // Looking at the length takes every shard's lock, so it is done once in many removals.
-            if self.removed.fetch_add(1, Ordering::Relaxed) % SHRINK_AFTER == SHRINK_AFTER - 1 {
-                self.shrink();
-            }
-            Some(value)
-        }
-
-        /// C3: memory follows the live fleet. Paid for by the removals, so amortised O(1) each.
-        #[cold]
-        fn shrink(&self) {
-            let removed = self.removed.load(Ordering::Relaxed);
-            if removed > SHRINK_AFTER + self.shards.len()
-                && self.removed.compare_exchange(removed, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            {
-                self.shards.shrink_to_fit();
-            }
-        }
-
-        /// A copy of the values, shard by shard, in no order.
-        pub(crate) fn values(&self) -> Vec<V>
-        where
-            V: Clone,
-        {
-            self.shards.iter().map(|entry| entry.value().clone()).collect()
+            // Held beyond the removal, lest what was removed be freed under the lock.
+            let _pin = Pin::new();
+            self.shard(key).remove_if_sync(key, f)
         }
     }
 }
@@ -149,15 +228,15 @@ mod imp {
 mod imp {
     use std::borrow::Borrow;
     use std::collections::HashMap;
-    use std::collections::hash_map::Entry;
-    use std::hash::{BuildHasher, Hash};
-    use std::ops::Deref;
+    use std::hash::Hash;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use foldhash::fast::SeedableRandomState;
     pub(crate) use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
     use loom::sync::atomic::{AtomicUsize, Ordering};
     pub(crate) use loom::sync::{Condvar, MutexGuard};
+    use loom::sync::{RwLockReadGuard, RwLockWriteGuard};
 
     /// `parking_lot`'s interface over loom's lock.
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
@@ -170,6 +249,27 @@ mod imp {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("loom's locks are never poisoned")
         }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+
+    /// Likewise.
+    pub(crate) struct RwLock<T>(loom::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().expect("loom's locks are never poisoned")
+        }
+
+        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().expect("loom's locks are never poisoned")
+        }
     }
 
     /// Loom has no time: a wait ends with a notification.
@@ -181,57 +281,64 @@ mod imp {
         condvar.wait(guard).expect("loom's locks are never poisoned")
     }
 
+    /// Who waits may get the lock, or not.
+    pub(crate) fn pass<T>(guard: MutexGuard<'_, T>) {
+        drop(guard);
+    }
+
+    /// Two shards, whatever number is asked for; and exploring needs every run to take the same way.
+    pub(super) fn explorable(_shards: usize, _hasher: SeedableRandomState) -> (usize, SeedableRandomState) {
+        (2, super::hasher(Some(0)))
+    }
+
+    /// Nothing is freed before the end.
+    pub(crate) struct Pin;
+
+    impl Pin {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+    }
+
     /// An index, released and acquired like a pointer, into a vector that only grows: a reader may see any
     /// older value that the memory model allows. The inner lock is the standard one, invisible to loom, so it
     /// adds no ordering.
-    pub(crate) struct Published<R> {
+    pub(crate) struct Published<T> {
         current: AtomicUsize,
-        values: std::sync::Mutex<Vec<R>>,
+        values: std::sync::Mutex<Vec<Option<Arc<T>>>>,
     }
 
-    impl<R: Clone> Published<R> {
-        pub(crate) fn new(value: R) -> Self {
-            Self { current: AtomicUsize::new(0), values: std::sync::Mutex::new(vec![value]) }
+    impl<T> Published<T> {
+        pub(crate) fn new() -> Self {
+            Self { current: AtomicUsize::new(0), values: std::sync::Mutex::new(vec![None]) }
         }
 
-        pub(crate) fn load(&self) -> impl Deref<Target = R> + use<R> {
-            Box::new(self.load_full())
+        pub(crate) fn read<O>(&self, f: impl FnOnce(&T) -> O) -> Option<O> {
+            let index = self.current.load(Ordering::Acquire);
+            let value = self.values.lock().expect("never poisoned")[index].clone();
+            value.as_deref().map(f)
         }
 
-        pub(crate) fn load_full(&self) -> R {
-            self.at(self.current.load(Ordering::Acquire))
-        }
-
-        #[must_use = "drop the old value after the locks are released"]
-        pub(crate) fn swap(&self, value: R) -> R {
+        pub(crate) fn store(&self, value: Option<T>, _pin: &Pin) {
             let index = {
                 let mut values = self.values.lock().expect("never poisoned");
-                values.push(value);
+                values.push(value.map(Arc::new));
                 values.len() - 1
             };
-            self.at(self.current.swap(index, Ordering::AcqRel))
-        }
-
-        fn at(&self, index: usize) -> R {
-            self.values.lock().expect("never poisoned")[index].clone()
+            self.current.swap(index, Ordering::AcqRel);
         }
     }
 
-    /// Two shards behind loom's locks, whatever number is asked for.
-    pub(crate) struct Map<K, V> {
-        shards: [Mutex<HashMap<K, V, SeedableRandomState>>; 2],
-        hasher: SeedableRandomState,
+    /// A published copy of the map, replaced whole by whoever holds the lock: readers may see an older one.
+    pub(crate) struct Index<K, V> {
+        copy: Published<HashMap<K, V, SeedableRandomState>>,
+        writer: Mutex<HashMap<K, V, SeedableRandomState>>,
     }
 
-    impl<K: Eq + Hash, V> Map<K, V> {
+    impl<K: Clone + Eq + Hash, V: Clone> Index<K, V> {
         pub(crate) fn new(_shards: usize, _hasher: SeedableRandomState) -> Self {
-            // Exploring needs every run to take the same way.
-            let hasher = super::hasher(Some(0));
-            Self { shards: [(); 2].map(|()| Mutex::new(HashMap::with_hasher(hasher.clone()))), hasher }
-        }
-
-        fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &Mutex<HashMap<K, V, SeedableRandomState>> {
-            &self.shards[(self.hasher.hash_one(key) >> 63) as usize]
+            let writer = Mutex::new(HashMap::with_hasher(super::hasher(Some(0))));
+            Self { copy: Published::new(), writer }
         }
 
         pub(crate) fn read<Q, O>(&self, key: &Q, f: impl FnOnce(&V) -> O) -> Option<O>
@@ -239,40 +346,33 @@ mod imp {
             K: Borrow<Q>,
             Q: Hash + Eq + ?Sized,
         {
-            self.shard(key).lock().get(key).map(f)
+            // Not while the copy is looked at: its lock is no lock of loom's.
+            self.copy.read(|map| map.get(key).cloned())?.as_ref().map(f)
         }
 
-        pub(crate) fn upsert<O, E>(
-            &self,
-            key: K,
-            create: impl FnOnce() -> Result<V, E>,
-            f: impl FnOnce(&mut V) -> O,
-        ) -> Result<O, E> {
-            let mut shard = self.shard(&key).lock();
-            Ok(f(match shard.entry(key) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(create()?),
-            }))
+        pub(crate) fn get_or<E>(&self, key: K, create: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
+            let mut map = self.writer.lock();
+            if let Some(value) = map.get(&key) {
+                return Ok(value.clone());
+            }
+            let value = create()?;
+            map.insert(key, value.clone());
+            self.copy.store(Some(map.clone()), &Pin);
+            Ok(value)
         }
 
-        pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&mut V) -> bool) -> Option<V>
+        pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&V) -> bool) -> bool
         where
             K: Borrow<Q>,
             Q: Hash + Eq + ?Sized,
         {
-            let mut shard = self.shard(key).lock();
-            if f(shard.get_mut(key)?) { shard.remove(key) } else { None }
-        }
-
-        pub(crate) fn values(&self) -> Vec<V>
-        where
-            V: Clone,
-        {
-            let mut values = Vec::new();
-            for shard in &self.shards {
-                values.extend(shard.lock().values().cloned());
+            let mut map = self.writer.lock();
+            let removes = map.get(key).is_some_and(f);
+            if removes {
+                map.remove(key);
+                self.copy.store(Some(map.clone()), &Pin);
             }
-            values
+            removes
         }
     }
 }

@@ -29,12 +29,19 @@ impl<T> Chunks<T> {
         self.0.get(at / CHUNK)?.get(at % CHUNK)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flatten()
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.0.get_mut(at / CHUNK)?.get_mut(at % CHUNK)
     }
 
-    pub(crate) fn into_chunks(self) -> impl Iterator<Item = Vec<T>> {
-        self.0.into_iter()
+    /// Both in bounds.
+    pub(crate) fn swap(&mut self, one: usize, other: usize) {
+        if one / CHUNK == other / CHUNK {
+            self.0[one / CHUNK].swap(one % CHUNK, other % CHUNK);
+        } else {
+            let (low, high) = (one.min(other), one.max(other));
+            let (below, above) = self.0.split_at_mut(high / CHUNK);
+            std::mem::swap(&mut below[low / CHUNK][low % CHUNK], &mut above[0][high % CHUNK]);
+        }
     }
 
     pub(crate) fn push(&mut self, value: T) {
@@ -107,7 +114,7 @@ mod tests {
         while let Some(value) = plain.pop() {
             assert_eq!(chunks.len(), plain.len() + 1);
             assert_eq!(chunks.pop(), Some(value));
-            assert!(chunks.iter().eq(plain.iter()));
+            assert!((0..plain.len()).all(|at| chunks.get(at) == plain.get(at)));
         }
         assert!(chunks.is_empty() && chunks.pop().is_none());
         assert_eq!(chunks.0.capacity(), 0);

@@ -1,6 +1,5 @@
 //! model -> ranking of the workers that have it loaded.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use super::ranking::Ranking;
@@ -8,18 +7,21 @@ use crate::error::HeartbeatError;
 use crate::names::ModelId;
 use crate::room::Room;
 use crate::slot::{Side, Slot};
-use crate::sync::{Map, hasher};
+use crate::sync::{Index, hasher, shards};
 
 /// No model without a worker stays (C3).
 pub(crate) struct Models {
-    map: Map<ModelId, Arc<Ranking>>,
-    /// Counts entries of the map.
+    index: Index<ModelId, Arc<Ranking>>,
+    /// Counts entries of the index.
     room: Room,
+    /// As in [`Ranking::new`].
+    assumed: u32,
 }
 
 impl Models {
-    pub(crate) fn new(shards: usize, seed: Option<u64>, limit: usize) -> Self {
-        Self { map: Map::new(shards, hasher(seed)), room: Room::new("models", limit) }
+    pub(crate) fn new(seed: Option<u64>, limit: usize, assumed: u32) -> Self {
+        let index = Index::new(shards(limit, 1), hasher(seed));
+        Self { index, room: Room::new("models", limit), assumed }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -27,12 +29,12 @@ impl Models {
     }
 
     pub(crate) fn get(&self, model: &str) -> Option<Arc<Ranking>> {
-        self.map.read(model, Arc::clone)
+        self.look(model, Arc::clone)
     }
 
-    /// The published winner of a model, the shard's guard gone.
-    pub(crate) fn winner(&self, model: &str) -> Option<impl Deref<Target = Option<Arc<Slot>>> + use<>> {
-        self.map.read(model, |ranking| ranking.winner())
+    /// Looks at a model's ranking without a lock.
+    pub(crate) fn look<T>(&self, model: &str, f: impl FnOnce(&Arc<Ranking>) -> T) -> Option<T> {
+        self.index.read(model, f)
     }
 
     /// The model's ranking, made if need be, which stays until it is unpinned.
@@ -51,12 +53,11 @@ impl Models {
     }
 
     fn create(&self, model: &str) -> Result<Arc<Ranking>, HeartbeatError> {
-        let create = || {
+        self.index.get_or(model.into(), || {
             // Given back by `remove`.
             self.room.take(1)?.keep();
-            Ok(Arc::new(Ranking::new(Side::Model, model.into())))
-        };
-        self.map.upsert(model.into(), create, |ranking| ranking.clone())
+            Ok(Arc::new(Ranking::new(Side::Model, model.into(), self.assumed)))
+        })
     }
 
     pub(crate) fn unpin(&self, ranking: &Arc<Ranking>) {
@@ -72,7 +73,7 @@ impl Models {
     }
 
     fn remove(&self, retired: &Arc<Ranking>) {
-        if self.map.remove_if(retired.model().as_str(), |ranking| Arc::ptr_eq(ranking, retired)).is_some() {
+        if self.index.remove_if(retired.model().as_str(), |ranking| Arc::ptr_eq(ranking, retired)) {
             self.room.give_back(1);
         }
     }

@@ -1,43 +1,54 @@
 //! One ordered set of candidates, its winner published.
 //!
 //! **A stored key is never worse than the truth.** What improves a worker is written through by whoever
-//! improves it, before its call returns: a heartbeat that changed a key ([`Ranking::sync`]), a release (told
-//! by the `COUNTED` flag), a hive heard again (told by the parked mark). What worsens it may be found late, so
-//! a pick looks again at what it is about to return; where the look disagrees, it takes the lock and corrects
-//! that one entry. Hence the first entry that passes is the best there is.
+//! improves it, before its call returns: a heartbeat, which gives every ranking the new record and its key in one
+//! step ([`Ranking::update`]); a release (told by the `COUNTED` flag); a hive heard again (told by the parked mark).
+//! What worsens it may be found late, so a pick looks again at what it is about to return; where the look
+//! disagrees with the stored key, it takes the lock and corrects that one entry. Hence the first entry that passes is
+//! the best there is, and its record is the one that its key was made from (C2).
 //!
-//! **The published winner is the best of the book, or it is marked.** Publishing costs as much as the rest of a
-//! reservation. So a reservation, which always makes its worker worse, leaves that worker published with its
-//! `STALE` flag on: the next pick comes to the lock and publishes, and until then nobody else needs to. The mark of
-//! a published slot is taken off only where it is the best, by a compare-and-swap against the word its key was
-//! made from; else a pick without the lock could slip in between.
+//! **What is published is the best of the book, or no look at it passes.** A [`Winner`] says of what its key was made,
+//! and passes only while that is so. Publishing costs as much as the rest of a reservation, so a reservation of the
+//! winner leaves it published: its turn has moved, for good, so that every pick comes to the lock, until one of them
+//! publishes. Whatever else changes the best of the book publishes.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
-use super::chunks::Chunks;
 use super::tournament::{Key, Tournament};
 use crate::liveness::View;
 use crate::names::ModelId;
-use crate::slot::{NOWHERE, PARKED, Side, Slot, Word};
+use crate::slot::{NOWHERE, PARKED, Side, Slot, Told};
 use crate::state::WorkerInfo;
-use crate::sync::{Mutex, MutexGuard, Published};
+use crate::sync::{AtomicI64, Mutex, MutexGuard, Ordering, Pin, Published, pass};
 
-/// Silent entries that a pick parks one by one, at least, before it looks for all in one pass.
-const CORRECTIONS: usize = 64;
-/// In a large ranking it parks one in so many of its entries first, so that a pass, which costs about 10 ns to
-/// 60 ns an entry, is always paid for by those that fell silent.
-const CORRECTED_SHARE: usize = 64;
+/// Entries looked at in one stay under the lock (C7).
+pub(crate) const STEP: usize = 64;
 
 pub(crate) struct Ranking {
     side: Side,
     /// Empty for the idle ranking.
     model: ModelId,
-    /// The best ranked slot, unless the book is `behind`; changed under its lock.
-    winner: Published<Option<Arc<Slot>>>,
+    /// The limit that a worker without one is ranked by (S3).
+    assumed: u32,
+    /// The best ranked entry, unless the book is `behind`; nothing if nobody is ranked. Changed under its lock.
+    winner: Published<Winner>,
+    /// When the first lease of a full member runs out, monotonic ms; `i64::MAX` without one. Changed under the lock.
+    due: AtomicI64,
     book: Mutex<Book>,
-    /// Where `RoundRobin` goes on.
-    pub(crate) cursor: AtomicUsize,
+}
+
+/// A member as readers see it: its record and what its key was made of.
+struct Winner {
+    entry: Entry,
+    count: u32,
+    turn: u64,
+}
+
+/// A member of a ranking: the registration, and the record that this ranking knows of it.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) record: Arc<WorkerInfo>,
 }
 
 struct Book {
@@ -46,67 +57,116 @@ struct Book {
     retired: bool,
     /// Heartbeats about to join: it must not be retired meanwhile.
     pins: u32,
-    ranked: Tournament<Arc<Slot>>,
-    /// Members that cannot be picked now.
-    parked: Chunks<Arc<Slot>>,
-    /// The address of the published slot, to compare with, 0 if none. It is not used again while published.
-    published: usize,
-    /// The published slot is marked `STALE` and need not be the best: every pick comes to the lock.
+    ranked: Tournament<Entry>,
+    /// Members that cannot be picked now, by when a lease that runs out may change that.
+    parked: Tournament<Entry>,
+    /// What is published; the addresses are not used again meanwhile.
+    published: Option<Print>,
+    /// No look at what is published passes, and it need not be the best: every pick comes to the lock.
     behind: bool,
+    /// Of `RoundRobin`: the ranked ones before this place have had their turn in this round.
+    served: usize,
+    round: u32,
+    /// How many walk over the members right now, and who changed lists since the first of them began.
+    walkers: usize,
+    moved: Vec<Entry>,
 }
 
-fn address(slot: &Arc<Slot>) -> usize {
-    Arc::as_ptr(slot).addr()
+/// What tells one [`Winner`] from another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Print {
+    slot: usize,
+    record: usize,
+    count: u32,
+    turn: u64,
 }
 
-/// A slot whose key changed, beside a ranking it is in and its record.
-pub(crate) type Synced<'s> = (&'s Ranking, &'s Arc<Slot>, &'s WorkerInfo);
+/// The book, open: its lock, and around it a pin, so that what a publication replaces is freed after the lock (C5).
+struct Open<'r> {
+    book: MutexGuard<'r, Book>,
+    pin: Pin,
+}
+
+/// What is found at the top.
+pub(crate) enum Best<T> {
+    Found(T),
+    /// All who could be picked are full, but a lease of this one has run out: it is to be taken back first.
+    Due(Arc<Slot>),
+    Nobody,
+}
 
 /// An entry as a pick may return it.
 pub(crate) struct Fit {
     pub(crate) slot: Arc<Slot>,
-    pub(crate) word: Word,
+    pub(crate) told: Told,
     pub(crate) record: Arc<WorkerInfo>,
+    pub(crate) key: Key,
 }
 
-/// Why an entry is not as it should be.
-enum Amiss {
-    /// Its key may not have been true; this is, with the word it was made from, or none where it must be parked.
-    Key(Option<(Key, Word)>),
-    /// Its hive is silent: it must be parked.
-    Silent,
+/// A slot and the new record of it, beside a ranking that it stays in.
+pub(crate) type Renewed<'s> = (&'s Ranking, &'s Arc<Slot>, &'s Arc<WorkerInfo>);
+
+// === impl Entry ===
+
+impl Entry {
+    pub(crate) fn new(slot: &Arc<Slot>, record: &Arc<WorkerInfo>) -> Self {
+        Self { slot: slot.clone(), record: record.clone() }
+    }
+
+    fn print(&self, count: u32, turn: u64) -> Print {
+        Print {
+            slot: Arc::as_ptr(&self.slot).addr(),
+            record: Arc::as_ptr(&self.record).addr(),
+            count,
+            turn,
+        }
+    }
 }
+
+// === impl Winner ===
+
+impl Winner {
+    /// Its record, while its key is what it was made of. Two loads beside that of its hive's pulse.
+    fn look(&self, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
+        let told = self.entry.slot.told()?;
+        let is_true = told.word.count() == self.count && told.turn == self.turn;
+        (is_true && self.entry.slot.pulse().is_live(view)).then(|| self.entry.record.clone())
+    }
+}
+
+// === impl Ranking ===
 
 impl Ranking {
-    pub(crate) fn new(side: Side, model: ModelId) -> Self {
+    pub(crate) fn new(side: Side, model: ModelId, assumed: u32) -> Self {
         Self {
             side,
             model,
-            winner: Published::new(None),
+            assumed,
+            winner: Published::new(),
+            due: AtomicI64::new(i64::MAX),
             book: Mutex::new(Book {
                 side,
                 retired: false,
                 pins: 0,
                 ranked: Tournament::new(),
-                parked: Chunks::new(),
-                published: 0,
+                parked: Tournament::new(),
+                published: None,
                 behind: false,
+                served: 0,
+                round: 1,
+                walkers: 0,
+                moved: Vec::new(),
             }),
-            cursor: AtomicUsize::new(0),
         }
-    }
-
-    pub(crate) fn side(&self) -> Side {
-        self.side
     }
 
     pub(crate) fn model(&self) -> &ModelId {
         &self.model
     }
 
-    /// The published winner, to be checked by [`Slot::offer_live`]. No lock.
-    pub(crate) fn winner(&self) -> impl std::ops::Deref<Target = Option<Arc<Slot>>> + use<> {
-        self.winner.load()
+    fn open(&self) -> Open<'_> {
+        let pin = Pin::new();
+        Open { book: self.book.lock(), pin }
     }
 
     // === membership: by the thread that holds the slot's cell ===
@@ -129,174 +189,207 @@ impl Ranking {
     }
 
     /// The ranking must be pinned, or hold another member that cannot leave meanwhile.
-    pub(crate) fn join(&self, slot: &Arc<Slot>, record: &WorkerInfo) {
-        let mut book = self.book.lock();
-        debug_assert!(!book.retired, "a retired ranking cannot be joined");
-        // Who is no member is not published.
-        let key = slot.settle_as(self.side, record, false);
-        book.insert(slot.clone(), key);
-        self.publish_unless_behind(book);
+    pub(crate) fn join(&self, slot: &Arc<Slot>, record: &Arc<WorkerInfo>) {
+        let mut open = self.open();
+        debug_assert!(!open.book.retired, "a retired ranking cannot be joined");
+        let entry = Entry::new(slot, record);
+        let key = self.tell(&entry).map(|(key, _)| key);
+        open.book.insert(entry, key);
+        self.close(open);
     }
 
     /// True as in [`unpin`](Self::unpin).
     #[must_use]
     pub(crate) fn leave(&self, slot: &Arc<Slot>) -> bool {
-        let mut book = self.book.lock();
-        let removed = book.remove(slot);
-        let retired = removed.is_some() && book.retire_if_empty();
-        if book.published == address(slot) {
-            // Its mark means nothing here any more.
-            book.behind = false;
-        }
-        self.publish_unless_behind(book);
+        let mut open = self.open();
+        let left = open.book.remove(slot);
+        let retired = left.is_some() && open.book.retire_if_empty();
+        self.close(open);
+        // Only now (C5).
+        drop(left);
         retired
+    }
+
+    /// Gives members their new records and the keys of these, in one step each; few enough for one stay.
+    pub(crate) fn update(&self, members: &[Renewed<'_>]) {
+        // Replaced records, dropped after the lock.
+        let mut replaced = Vec::with_capacity(members.len());
+        let mut open = self.open();
+        open.book.fetch(members);
+        for (_, slot, record) in members {
+            if let Some(entry) = open.book.entry_mut(slot) {
+                replaced.push(std::mem::replace(&mut entry.record, (*record).clone()));
+                self.settle(&mut open.book, &Entry::new(slot, record));
+            }
+        }
+        self.close(open);
     }
 
     /// Writes the slot's true key, if it is a member; false if it is not.
     pub(crate) fn sync(&self, slot: &Arc<Slot>) -> bool {
-        let mut book = self.book.lock();
-        let held = book.holds(slot);
-        if held {
-            self.rewrite(&mut book, slot);
-            self.publish_unless_behind(book);
+        let mut open = self.open();
+        let entry = open.book.entry_mut(slot).map(|entry| entry.clone());
+        if let Some(entry) = &entry {
+            self.settle(&mut open.book, entry);
         }
-        held
+        self.close(open);
+        entry.is_some()
     }
 
-    /// Writes the true keys of members by the thread that holds their cell; few enough for one stay under the lock.
-    pub(crate) fn sync_all(&self, members: &[Synced<'_>]) {
-        let mut book = self.book.lock();
-        book.fetch(members);
-        for (_, slot, record) in members {
-            if slot.position(self.side) != NOWHERE {
-                let key = slot.settle_as(self.side, record, book.published == address(slot));
-                book.place(slot, key);
-            }
+    /// Writes the true key of an entry; none if that means parked.
+    fn settle(&self, book: &mut Book, entry: &Entry) -> Option<(Key, Told)> {
+        let told = self.tell(entry);
+        book.place(&entry.slot, told.map(|(key, _)| key));
+        told.ok()
+    }
+
+    /// The key of an entry as things are and what it is made of; if it cannot be picked now, that of when this may end.
+    /// The slot then knows what the book is about to.
+    fn tell(&self, entry: &Entry) -> Result<(Key, Told), Key> {
+        let Entry { slot, record } = entry;
+        match slot.tell(self.side) {
+            _ if !record.serves() => Err(Key::NEVER),
+            Some(told) => Ok((slot.key(self.side, record, told, self.assumed), told)),
+            // What a lease opened afterwards changes comes here again.
+            None if slot.word().is_full() => Err(Key::due(slot.due(), slot.order())),
+            None => Err(Key::NEVER),
         }
-        self.publish_unless_behind(book);
-    }
-
-    /// Gives a member its true key; false if that means parked.
-    fn rewrite(&self, book: &mut Book, slot: &Arc<Slot>) -> bool {
-        let key = self.settle(book.published, slot).map(|(key, _)| key);
-        book.place(slot, key);
-        key.is_some()
-    }
-
-    /// The slot's true key; a published slot keeps its mark.
-    fn settle(&self, published: usize, slot: &Arc<Slot>) -> Option<(Key, Word)> {
-        slot.settle(self.side, &self.model, published == address(slot))
     }
 
     // === selection ===
 
     /// The best eligible worker. O(1) and no lock, unless what is published is not true any more.
-    pub(crate) fn best(&self, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
-        let winner = self.winner.load();
-        // No winner: nobody is ranked.
-        if let Some(record) = winner.as_ref()?.offer_live(self.side, &self.model, view) {
-            return Some(record);
+    pub(crate) fn best(&self, view: &View<'_>) -> Best<Arc<WorkerInfo>> {
+        match self.winner.read(|winner| winner.look(view)) {
+            Some(Some(record)) => Best::Found(record),
+            None if self.due.load(Ordering::Acquire) > view.monotonic => Best::Nobody,
+            _ => self.best_locked(view),
         }
-        drop(winner);
-        self.best_locked(view)
     }
 
     /// The best eligible worker, found under the lock. Amortised O(log n).
     #[cold]
-    pub(crate) fn best_locked(&self, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
-        let mut book = self.book.lock();
-        let fit = self.best_fit(&mut book, view);
-        self.publish(book);
-        Some(fit?.record)
+    fn best_locked(&self, view: &View<'_>) -> Best<Arc<WorkerInfo>> {
+        let (open, best) = self.find(view);
+        self.publish(open);
+        match best {
+            Best::Found((_, fit)) => Best::Found(fit.record),
+            Best::Due(slot) => Best::Due(slot),
+            Best::Nobody => Best::Nobody,
+        }
     }
 
     /// S5: the best eligible worker with one reservation more, in one step.
     ///
     /// `turns` gives another turn each time: no two slots ever have the same.
-    pub(crate) fn reserve(&self, view: &View<'_>, turns: impl Fn() -> u64) -> Option<Fit> {
-        let mut book = self.book.lock();
+    pub(crate) fn reserve(&self, view: &View<'_>, turns: impl Fn() -> u64) -> Best<Fit> {
+        let (mut open, mut best) = self.find(view);
         loop {
-            let Some(fit) = self.best_fit(&mut book, view) else {
-                self.publish(book);
-                return None;
+            let fit = match best {
+                Best::Found((_, fit)) => fit,
+                Best::Due(slot) => {
+                    self.publish(open);
+                    return Best::Due(slot);
+                }
+                Best::Nobody => {
+                    self.publish(open);
+                    return Best::Nobody;
+                }
             };
-            // A compare-and-swap that fails means that another call got through.
-            let is_published = book.published == address(&fit.slot);
-            if let Some(word) = fit.slot.admit_seen(fit.word, self.side, is_published, turns()) {
-                let key = (!word.is_full()).then(|| fit.slot.key(&fit.record, word.count()));
-                book.place(&fit.slot, key);
-                book.behind |= is_published;
-                self.publish_unless_behind(book);
-                return Some(fit);
+            if self.take(&mut open, &fit, turns()) {
+                self.close(open);
+                return Best::Found(fit);
             }
+            // Another call got through.
+            (open, best) = self.find_in(open, view);
         }
     }
 
-    fn best_fit(&self, book: &mut Book, view: &View<'_>) -> Option<Fit> {
+    /// S8: this one with one reservation more, if it may be picked now, whatever its count has become. False if not.
+    pub(crate) fn reserve_this(&self, slot: &Arc<Slot>, view: &View<'_>, turns: impl Fn() -> u64) -> bool {
+        let mut open = self.open();
+        let taken = loop {
+            match self.this_in(&mut open.book, slot, view) {
+                Some(fit) if !self.take(&mut open, &fit, turns()) => {}
+                fit => break fit.is_some(),
+            }
+        };
+        self.close(open);
+        taken
+    }
+
+    /// This one, if it may be picked now.
+    pub(crate) fn this(&self, slot: &Arc<Slot>, view: &View<'_>) -> Option<Fit> {
+        let mut open = self.open();
+        let fit = self.this_in(&mut open.book, slot, view);
+        self.close(open);
+        fit
+    }
+
+    fn this_in(&self, book: &mut Book, slot: &Arc<Slot>, view: &View<'_>) -> Option<Fit> {
+        let at = book.ranked_at(slot)?;
+        self.examine(book, at, view)
+    }
+
+    /// Counts one reservation more of an entry, if its word is still as seen, and writes its key.
+    fn take(&self, open: &mut Open<'_>, fit: &Fit, turn: u64) -> bool {
+        let Some(told) = fit.slot.admit(fit.told.word, self.side, turn) else {
+            return false;
+        };
+        let book = &mut *open.book;
+        let key = match told.word.is_full() {
+            false => Ok(fit.slot.key(self.side, &fit.record, told, self.assumed)),
+            true => Err(Key::due(fit.slot.due(), fit.slot.order())),
+        };
+        book.place(&fit.slot, key);
+        // Its turn has moved, for good.
+        book.behind |= book.published.is_some_and(|print| print.slot == Arc::as_ptr(&fit.slot).addr());
+        true
+    }
+
+    fn find(&self, view: &View<'_>) -> (Open<'_>, Best<(usize, Fit)>) {
+        self.find_in(self.open(), view)
+    }
+
+    /// The best eligible entry and its place, [`STEP`] corrections in one stay under the lock.
+    fn find_in<'r>(&'r self, mut open: Open<'r>, view: &View<'_>) -> (Open<'r>, Best<(usize, Fit)>) {
         loop {
-            let mut silent = 0;
-            while silent < CORRECTIONS.max(book.ranked.len() / CORRECTED_SHARE) {
-                let slot = book.best()?.clone();
-                match self.examine(book.published, &slot, view) {
-                    Ok((word, record)) => return Some(Fit { slot, word, record }),
-                    // Whoever made a key untrue has paid for its correction; only silence comes in masses.
-                    Err(Amiss::Key(None)) => book.place(&slot, None),
-                    Err(Amiss::Key(Some((key, word)))) => {
-                        book.place(&slot, Some(key));
-                        if book.published == address(&slot) {
-                            let is_best = book.best().is_some_and(|best| Arc::ptr_eq(best, &slot));
-                            book.behind = !(is_best && slot.unmark(self.side, word));
-                        }
-                    }
-                    Err(Amiss::Silent) => {
-                        book.place(&slot, None);
-                        silent += 1;
+            for _ in 0..STEP {
+                let Some(at) = open.book.ranked.best() else {
+                    let due = open.book.due(view);
+                    return (open, due.map_or(Best::Nobody, Best::Due));
+                };
+                let stored = open.book.ranked.key(at);
+                if let Some(fit) = self.examine(&mut open.book, at, view) {
+                    if fit.key == stored {
+                        return (open, Best::Found((at, fit)));
                     }
                 }
             }
-            self.park_silent(book, view);
+            open = self.step(open);
         }
     }
 
-    /// The entry as a pick may return it, or what must be done to it first.
-    fn examine(
-        &self,
-        published: usize,
-        slot: &Arc<Slot>,
-        view: &View<'_>,
-    ) -> Result<(Word, Arc<WorkerInfo>), Amiss> {
+    /// The entry at `at` as a pick may return it, its key now true; none if it had to be parked.
+    fn examine(&self, book: &mut Book, at: usize, view: &View<'_>) -> Option<Fit> {
+        let entry = book.ranked.get(at)?.clone();
+        let stored = book.ranked.key(at);
+        let told = entry.slot.told().map(|told| (entry.slot.key(self.side, &entry.record, told, self.assumed), told));
+        let (key, told) = match told.filter(|(key, _)| *key == stored) {
+            Some(told) => told,
+            None => self.settle(book, &entry)?,
+        };
         loop {
-            let Some((word, record)) = slot.offer(self.side, &self.model) else {
-                return Err(Amiss::Key(self.settle(published, slot)));
-            };
-            if slot.pulse().is_live(view) {
-                return Ok((word, record));
+            if entry.slot.pulse().is_live(view) {
+                let Entry { slot, record } = entry;
+                return Some(Fit { slot, told, record, key });
             }
-            if slot.pulse().park(view) {
-                return Err(Amiss::Silent);
+            if entry.slot.pulse().park(view) {
+                book.place(&entry.slot, Err(Key::NEVER));
+                return None;
             }
             // A heartbeat came in between: look again.
         }
-    }
-
-    /// Parks every silent entry in one pass. O(n), looking at nothing but the hives' pulses: the other keys are no
-    /// worse than the truth, as ever.
-    #[cold]
-    fn park_silent(&self, book: &mut Book, view: &View<'_>) {
-        let Book { side, ranked, parked, .. } = book;
-        ranked.retain(
-            |slot| slot.pulse().is_live(view),
-            |slot, live, at, to| {
-                if !live && slot.pulse().park(view) {
-                    return false;
-                }
-                if at != to {
-                    slot.set_position(*side, to as u32);
-                }
-                true
-            },
-            |slot| park(*side, parked, slot),
-        );
     }
 
     // === views for policies and lists ===
@@ -306,65 +399,158 @@ impl Ranking {
         self.book.lock().ranked.len()
     }
 
-    /// The `at`th ranked entry if it is eligible; otherwise it is parked, and the last one takes its place.
+    /// The `at`th ranked entry if it is eligible; otherwise it is parked, and another one takes its place.
     pub(crate) fn nth(&self, at: usize, view: &View<'_>) -> Option<Fit> {
-        let mut book = self.book.lock();
-        let slot = book.ranked.get(at)?.clone();
-        let fit = loop {
-            // Its key does not matter here, only whether it may be chosen.
-            match slot.eligible(self.side, &self.model) {
-                Some((word, record)) if slot.pulse().is_live(view) => {
-                    break Some(Fit { slot: slot.clone(), word, record });
-                }
-                Some(_) if !slot.pulse().park(view) => continue,
-                Some(_) => book.place(&slot, None),
-                None if self.rewrite(&mut book, &slot) => continue,
-                None => {}
-            }
-            break None;
-        };
-        self.publish(book);
+        let mut open = self.open();
+        let fit = self.examine(&mut open.book, at, view);
+        self.close(open);
         fit
     }
 
     /// The best eligible entry, and its place.
-    pub(crate) fn best_place(&self, view: &View<'_>) -> Option<(usize, Fit)> {
-        let mut book = self.book.lock();
-        let fit = self.best_fit(&mut book, view);
-        let place = book.ranked.best();
-        self.publish(book);
-        place.zip(fit)
+    pub(crate) fn best_place(&self, view: &View<'_>) -> Best<(usize, Fit)> {
+        let (open, best) = self.find(view);
+        self.publish(open);
+        best
     }
 
-    /// Leaves nobody ranked who is silent. O(n).
-    pub(crate) fn correct(&self, view: &View<'_>) {
-        let mut book = self.book.lock();
-        self.park_silent(&mut book, view);
-        self.publish(book);
-    }
-
-    /// All members, in no order. O(members).
-    pub(crate) fn members(&self) -> Vec<Arc<Slot>> {
-        let book = self.book.lock();
-        book.ranked.items().chain(book.parked.iter()).cloned().collect()
-    }
-
-    fn publish_unless_behind(&self, book: MutexGuard<'_, Book>) {
-        if !book.behind {
-            self.publish(book);
+    /// S8: the next in turn, and its place. Each who is eligible is once in a round; who comes, is at its end.
+    pub(crate) fn next_in_turn(&self, view: &View<'_>) -> Option<(usize, Fit)> {
+        let mut open = self.open();
+        loop {
+            for _ in 0..STEP {
+                let book = &mut *open.book;
+                if book.served >= book.ranked.len() {
+                    if book.ranked.is_empty() {
+                        self.close(open);
+                        return None;
+                    }
+                    book.served = 0;
+                    book.round = book.round.wrapping_add(1).max(1);
+                }
+                let (at, round) = (book.served, book.round);
+                let had_it = book.ranked.get(at).is_none_or(|entry| entry.slot.round(self.side) == round);
+                let fit = if had_it { None } else { self.examine(book, at, view) };
+                if let Some(fit) = &fit {
+                    fit.slot.set_round(self.side, round);
+                }
+                if had_it || fit.is_some() {
+                    open.book.served += 1;
+                }
+                if let Some(fit) = fit {
+                    self.close(open);
+                    return Some((at, fit));
+                }
+            }
+            open = self.step(open);
         }
     }
 
-    /// Publishes the winner if it is another one, and drops the old one once the lock is free (C5).
-    fn publish(&self, mut book: MutexGuard<'_, Book>) {
-        book.behind = false;
-        let best = book.best();
-        let best_address = best.map_or(0, address);
-        let old = if best_address == book.published { None } else { self.winner.swap(best.cloned()) };
-        book.published = best_address;
+    /// All members, in no order, [`STEP`] at a time. O(members).
+    ///
+    /// Nobody is missed who is a member throughout: it goes down from the end of either list, and what moves within
+    /// one moves down; what goes over to the other meanwhile is written down.
+    pub(crate) fn members(&self) -> Vec<Entry> {
+        let mut found: Vec<Entry> = Vec::new();
+        let mut book = self.book.lock();
+        book.walkers += 1;
+        let since = book.moved.len();
+        for of_ranked in [true, false] {
+            let mut left = usize::MAX;
+            loop {
+                let list = if of_ranked { &book.ranked } else { &book.parked };
+                let (to, from) = (left.min(list.len()), left.min(list.len()).saturating_sub(STEP));
+                found.extend((from..to).filter_map(|at| list.get(at).cloned()));
+                left = from;
+                pass(book);
+                book = self.book.lock();
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        found.extend(book.moved[since..].iter().cloned());
+        book.walkers -= 1;
+        let moved = if book.walkers == 0 { std::mem::take(&mut book.moved) } else { Vec::new() };
         drop(book);
-        drop(old);
+        drop(moved);
+        // The latest record of each.
+        found.reverse();
+        found.sort_by_key(|entry| Arc::as_ptr(&entry.slot).addr());
+        found.dedup_by_key(|entry| Arc::as_ptr(&entry.slot).addr());
+        found.retain(|entry| !entry.slot.is_gone());
+        found
     }
+
+    // === publishing ===
+
+    /// Lets others in, between two steps.
+    fn step<'r>(&'r self, mut open: Open<'r>) -> Open<'r> {
+        self.refresh(&mut open);
+        let Open { book, pin } = open;
+        pass(book);
+        drop(pin);
+        self.open()
+    }
+
+    /// Publishes what changed, unless a pick has to do it anyway.
+    fn close(&self, mut open: Open<'_>) {
+        self.refresh(&mut open);
+    }
+
+    fn refresh(&self, open: &mut Open<'_>) {
+        if open.book.behind {
+            self.tell_due(&open.book);
+        } else {
+            self.publish_in(open);
+        }
+    }
+
+    fn publish(&self, mut open: Open<'_>) {
+        open.book.behind = false;
+        self.publish_in(&mut open);
+    }
+
+    fn publish_in(&self, open: &mut Open<'_>) {
+        let book = &mut *open.book;
+        self.tell_due(book);
+        let winner = book.ranked.best().and_then(|at| {
+            let (entry, key) = (book.ranked.get(at)?, book.ranked.key(at));
+            // Whether the key is true is not known here. If it is not, no look will pass: no count is ever so high.
+            let told = slot_told(entry, key.turn());
+            let count = told
+                .filter(|told| entry.slot.key(self.side, &entry.record, *told, self.assumed) == key)
+                .map_or(u32::MAX, |told| told.word.count());
+            Some((entry, entry.print(count, key.turn())))
+        });
+        let print = winner.map(|(_, print)| print);
+        if print != book.published {
+            let winner = winner.map(|(entry, print)| Winner {
+                entry: entry.clone(),
+                count: print.count,
+                turn: print.turn,
+            });
+            self.winner.store(winner, &open.pin);
+            book.published = print;
+        }
+    }
+
+    fn tell_due(&self, book: &Book) {
+        let due = match book.parked.least() {
+            Key::NEVER => i64::MAX,
+            key => key.deadline(),
+        };
+        // Written under the lock only.
+        if self.due.load(Ordering::Relaxed) != due {
+            self.due.store(due, Ordering::Release);
+        }
+    }
+}
+
+/// What the slot's word says now, beside a turn.
+fn slot_told(entry: &Entry, turn: u64) -> Option<Told> {
+    let Told { word, .. } = entry.slot.told()?;
+    Some(Told { word, turn })
 }
 
 // === impl Book ===
@@ -376,76 +562,95 @@ impl Book {
         retires
     }
 
-    fn holds(&self, slot: &Arc<Slot>) -> bool {
-        let at = slot.position(self.side);
-        let held = match at & PARKED {
-            0 => self.ranked.get(at as usize),
-            _ => self.parked.get((at & !PARKED) as usize),
-        };
-        at != NOWHERE && held.is_some_and(|held| Arc::ptr_eq(held, slot))
+    /// Whoever is full, and whose lease has run out first.
+    fn due(&self, view: &View<'_>) -> Option<Arc<Slot>> {
+        let is_due = self.parked.least() != Key::NEVER && self.parked.least().deadline() <= view.monotonic;
+        is_due.then(|| self.parked.get(self.parked.best()?).map(|entry| entry.slot.clone()))?
     }
 
-    fn best(&self) -> Option<&Arc<Slot>> {
-        self.ranked.get(self.ranked.best()?)
+    fn list(&mut self, position: u32) -> (&mut Tournament<Entry>, usize) {
+        match position & PARKED {
+            0 => (&mut self.ranked, position as usize),
+            _ => (&mut self.parked, (position & !PARKED) as usize),
+        }
+    }
+
+    /// The slot's own entry, if it is a member.
+    fn entry_mut(&mut self, slot: &Arc<Slot>) -> Option<&mut Entry> {
+        let position = slot.position(self.side);
+        if position == NOWHERE {
+            return None;
+        }
+        let (list, at) = self.list(position);
+        list.get_mut(at).filter(|entry| Arc::ptr_eq(&entry.slot, slot))
+    }
+
+    /// Where it is ranked.
+    fn ranked_at(&mut self, slot: &Arc<Slot>) -> Option<usize> {
+        let position = slot.position(self.side);
+        (position & PARKED == 0 && self.entry_mut(slot).is_some()).then_some(position as usize)
     }
 
     /// Loads what will be written, and nothing else: the cache misses of several slots overlap, which they
     /// would not with a compare-and-swap between them.
-    fn fetch(&self, members: &[Synced<'_>]) {
+    fn fetch(&self, members: &[Renewed<'_>]) {
         for (_, slot, _) in members {
             self.ranked.fetch(slot.position(self.side) as usize);
         }
     }
 
-    fn insert(&mut self, slot: Arc<Slot>, key: Option<Key>) {
-        match key {
-            None => park(self.side, &mut self.parked, slot),
-            Some(key) => {
-                slot.set_position(self.side, self.ranked.len() as u32);
-                self.ranked.push(key, slot);
-            }
-        }
+    fn insert(&mut self, entry: Entry, key: Result<Key, Key>) {
+        let side = self.side;
+        let (list, parked, key) = match key {
+            Ok(key) => (&mut self.ranked, 0, key),
+            Err(key) => (&mut self.parked, PARKED, key),
+        };
+        entry.slot.set_position(side, list.len() as u32 | parked);
+        list.push(key, entry);
     }
 
     /// Gives a member its key, moving it between ranked and parked as need be.
-    fn place(&mut self, slot: &Arc<Slot>, key: Option<Key>) {
-        let at = slot.position(self.side);
+    fn place(&mut self, slot: &Arc<Slot>, key: Result<Key, Key>) {
+        let position = slot.position(self.side);
         match key {
-            Some(key) if at & PARKED == 0 => self.ranked.set(at as usize, key),
-            None if at & PARKED != 0 => {}
+            Ok(key) if position & PARKED == 0 => self.ranked.set(position as usize, key),
+            Err(key) if position & PARKED != 0 => self.parked.set((position & !PARKED) as usize, key),
             key => {
-                if let Some(slot) = self.remove(slot) {
-                    self.insert(slot, key);
+                if let Some(entry) = self.remove(slot) {
+                    if self.walkers > 0 {
+                        self.moved.push(entry.clone());
+                    }
+                    self.insert(entry, key);
                 }
             }
         }
     }
 
-    fn remove(&mut self, slot: &Arc<Slot>) -> Option<Arc<Slot>> {
-        if !self.holds(slot) {
-            return None;
-        }
-        let at = slot.position(self.side);
-        let place = (at & !PARKED) as usize;
-        let removed = if at & PARKED == 0 {
-            let removed = self.ranked.swap_remove(place);
-            if let Some(moved) = self.ranked.get(place) {
-                moved.set_position(self.side, at);
+    fn remove(&mut self, slot: &Arc<Slot>) -> Option<Entry> {
+        self.entry_mut(slot)?;
+        let (side, position) = (self.side, slot.position(self.side));
+        let removed = if position & PARKED == 0 {
+            let at = position as usize;
+            // The served ones stay before the others.
+            let served = at < self.served;
+            self.served -= usize::from(served);
+            let hole = if served { self.served } else { at };
+            let removed = self.ranked.remove_by(at, hole);
+            for at in [at, hole] {
+                if let Some(moved) = self.ranked.get(at) {
+                    moved.slot.set_position(side, at as u32);
+                }
             }
             removed
         } else {
-            let removed = self.parked.swap_remove(place);
-            if let Some(moved) = self.parked.get(place) {
-                moved.set_position(self.side, at);
+            let at = (position & !PARKED) as usize;
+            let removed = self.parked.swap_remove(at);
+            if let Some(moved) = self.parked.get(at) {
+                moved.slot.set_position(side, position);
             }
             removed
         };
-        slot.set_position(self.side, NOWHERE);
+        slot.set_position(side, NOWHERE);
         removed
     }
-}
-
-fn park(side: Side, parked: &mut Chunks<Arc<Slot>>, slot: Arc<Slot>) {
-    slot.set_position(side, parked.len() as u32 | PARKED);
-    parked.push(slot);
 }

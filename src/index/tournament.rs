@@ -10,22 +10,52 @@ use super::chunks::Chunks;
 /// |---|---|
 /// | 126 | degraded |
 /// | 65..126 | load |
-/// | 64 | busy |
+/// | 64 | in a model's ranking: busy; in the idle one: has a model |
 /// | 63 | was reserved before; then the rest is the turn of the last time, else the order of registration |
+///
+/// Those that cannot be picked now are ordered by when that may end: see [`Key::due`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(u128);
 
 impl Key {
     /// The greatest load told apart.
-    pub(crate) const MAX_LOAD: u64 = (1 << 61) - 1;
-    /// After every other: nobody is there.
-    const NONE: Self = Self(u128::MAX);
+    const MAX_LOAD: u64 = (1 << 61) - 1;
+    /// The bit that says of a tie that it is a turn.
+    const RESERVED: u64 = 1 << 63;
+    /// After every other: nobody is there, or nothing ends by itself what keeps him from being picked.
+    pub(crate) const NEVER: Self = Self(u128::MAX);
 
     /// `turn` is when it was last reserved, 0 for never; `order` when it was registered.
-    pub(crate) fn new(degraded: bool, load: u64, busy: bool, turn: u64, order: u64) -> Self {
-        let class = u64::from(degraded) << 62 | load.min(Self::MAX_LOAD) << 1 | u64::from(busy);
-        let tie = if turn == 0 { order } else { 1 << 63 | turn };
+    pub(crate) fn new(degraded: bool, load: u64, second: bool, turn: u64, order: u64) -> Self {
+        let class = u64::from(degraded) << 62 | load.min(Self::MAX_LOAD) << 1 | u64::from(second);
+        let tie = if turn == 0 { order } else { Self::RESERVED | turn };
         Self(u128::from(class) << 64 | u128::from(tie))
+    }
+
+    /// What decides among those that are alike.
+    pub(crate) fn tie(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The turn it was made of.
+    pub(crate) fn turn(self) -> u64 {
+        let tie = self.tie();
+        if tie & Self::RESERVED == 0 { 0 } else { tie & !Self::RESERVED }
+    }
+
+    /// Of a full worker: when the first of its leases runs out, monotonic ms, `i64::MAX` without one.
+    pub(crate) fn due(deadline: i64, order: u64) -> Self {
+        if deadline == i64::MAX {
+            return Self::NEVER;
+        }
+        // As unsigned numbers in the same order.
+        let deadline = deadline as u64 ^ 1 << 63;
+        Self(u128::from(deadline) << 64 | u128::from(order))
+    }
+
+    /// The deadline of a [`due`](Self::due) key.
+    pub(crate) fn deadline(self) -> i64 {
+        ((self.0 >> 64) as u64 ^ 1 << 63) as i64
     }
 }
 
@@ -50,7 +80,7 @@ impl Group {
 }
 
 /// Items in no order and their keys in groups of four; `levels[d + 1]` has the least key of each group of
-/// `levels[d]`, up to one group. Every place past the last is [`Key::NONE`].
+/// `levels[d]`, up to one group. Every place past the last is [`Key::NEVER`].
 pub(crate) struct Tournament<T> {
     items: Chunks<T>,
     levels: Vec<Chunks<Group>>,
@@ -61,7 +91,7 @@ pub(crate) struct Tournament<T> {
 
 impl<T> Tournament<T> {
     pub(crate) const fn new() -> Self {
-        Self { items: Chunks::new(), levels: Vec::new(), least: Key::NONE, best: 0 }
+        Self { items: Chunks::new(), levels: Vec::new(), least: Key::NEVER, best: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -76,12 +106,12 @@ impl<T> Tournament<T> {
         self.items.get(at)
     }
 
-    pub(crate) fn items(&self) -> impl Iterator<Item = &T> {
-        self.items.iter()
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.items.get_mut(at)
     }
 
     /// The key of the item at `at`, which must be in bounds.
-    fn key(&self, at: usize) -> Key {
+    pub(crate) fn key(&self, at: usize) -> Key {
         self.levels[0][at / FAN].0[at % FAN]
     }
 
@@ -95,7 +125,12 @@ impl<T> Tournament<T> {
 
     /// The place of the least key. O(1).
     pub(crate) fn best(&self) -> Option<usize> {
-        (self.least != Key::NONE).then_some(self.best)
+        (self.least != Key::NEVER).then_some(self.best)
+    }
+
+    /// The least key, [`Key::NEVER`] if there is none. O(1).
+    pub(crate) fn least(&self) -> Key {
+        self.least
     }
 
     /// Adds an item at the end. O(log n).
@@ -130,58 +165,30 @@ impl<T> Tournament<T> {
         }
     }
 
+    /// Takes an item out; the one at `hole`, which is not before it, moves into its place, and the last one into the
+    /// hole. O(log n).
+    pub(crate) fn remove_by(&mut self, at: usize, hole: usize) -> Option<T> {
+        if at < hole {
+            let moved = self.key(hole);
+            self.items.swap(at, hole);
+            // Nowhere is one key in two places.
+            self.set(hole, Key::NEVER);
+            self.set(at, moved);
+        }
+        self.swap_remove(hole)
+    }
+
     /// Takes an item out; the last one moves into its place. O(log n).
     pub(crate) fn swap_remove(&mut self, at: usize) -> Option<T> {
         let last = self.items.len().checked_sub(1)?;
         let moved = self.key(last);
         let item = self.items.swap_remove(at)?;
-        self.set(last, Key::NONE);
+        self.set(last, Key::NEVER);
         self.fit();
         if at < last {
             self.set(at, moved);
         }
         Some(item)
-    }
-
-    /// Takes out the items for which `keep` has no place any more and gives them to `gone`; the others keep their
-    /// keys. `keep` is told where the item stands, where it will, and what `look` saw. O(n).
-    ///
-    /// `look` goes ahead, a chunk at a time, and should do nothing but load: the processor then overlaps the cache
-    /// misses of many items, and `keep` finds them in the cache.
-    pub(crate) fn retain(
-        &mut self,
-        look: impl Fn(&T) -> bool,
-        mut keep: impl FnMut(&T, bool, usize, usize) -> bool,
-        mut gone: impl FnMut(T),
-    ) {
-        let keys = std::mem::take(&mut self.levels).into_iter().next();
-        let mut leaves = Chunks::new();
-        let mut at = 0;
-        for chunk in std::mem::replace(&mut self.items, Chunks::new()).into_chunks() {
-            let looks: Vec<bool> = chunk.iter().map(&look).collect();
-            for (item, seen) in chunk.into_iter().zip(looks) {
-                let to = self.items.len();
-                if keep(&item, seen, at, to) {
-                    let key = keys.as_ref().map_or(Key::NONE, |keys| keys[at / FAN].0[at % FAN]);
-                    place(&mut leaves, to, key);
-                    self.items.push(item);
-                } else {
-                    gone(item);
-                }
-                at += 1;
-            }
-        }
-        while !leaves.is_empty() {
-            let mut above = Chunks::new();
-            if leaves.len() > 1 {
-                for (at, group) in leaves.iter().enumerate() {
-                    place(&mut above, at, group.least());
-                }
-            }
-            self.levels.push(std::mem::replace(&mut leaves, above));
-        }
-        self.least = Key::NONE;
-        self.crown(self.levels.last().map_or(Key::NONE, |top| top[0].least()));
     }
 
     /// Gives each level one group for every four places below it.
@@ -200,7 +207,7 @@ impl<T> Tournament<T> {
             }
             let level = &mut self.levels[depth];
             while level.len() < count {
-                level.push(Group([Key::NONE; FAN]));
+                level.push(Group([Key::NEVER; FAN]));
             }
             while level.len() > count {
                 level.pop();
@@ -215,7 +222,7 @@ impl<T> Tournament<T> {
 /// Puts a key at `at`, which is in the last group or begins the next.
 fn place(level: &mut Chunks<Group>, at: usize, key: Key) {
     if at / FAN == level.len() {
-        level.push(Group([Key::NONE; FAN]));
+        level.push(Group([Key::NEVER; FAN]));
     }
     level[at / FAN].0[at % FAN] = key;
 }
@@ -242,6 +249,14 @@ mod tests {
         assert!(ascending.is_sorted());
     }
 
+    #[test]
+    fn due_keys_order_by_deadline_and_tell_it() {
+        let deadlines = [i64::MIN, -1, 0, 1, i64::MAX - 1];
+        let keys = deadlines.map(|deadline| Key::due(deadline, 7));
+        assert!(keys.is_sorted() && keys[4] < Key::due(i64::MAX, 7));
+        assert_eq!(keys.map(Key::deadline), deadlines);
+    }
+
     proptest! {
         /// After any changes the best leaf is the least key of a plain list kept beside it.
         #[test]
@@ -264,30 +279,18 @@ mod tests {
                         let at = at.index(plain.len());
                         prop_assert_eq!(tree.swap_remove(at), Some(plain.swap_remove(at).1));
                     }
-                    4 if class == 0 => {
-                        let (mut stays, mut gone) = (Vec::new(), Vec::new());
-                        let keep = |item: &u64, seen: bool, at: usize, to: usize| {
-                            stays.push((*item, at, to));
-                            seen
-                        };
-                        tree.retain(|item| item % 3 != 0, keep, |item| gone.push(item));
-                        let before = plain.iter().map(|(_, item)| *item).enumerate();
-                        let mut to = 0;
-                        let told = before.map(|(at, item)| {
-                            let told = (item, at, to);
-                            to += usize::from(item % 3 != 0);
-                            told
-                        });
-                        prop_assert_eq!(stays, told.collect::<Vec<_>>());
-                        prop_assert!(gone.iter().all(|item| item % 3 == 0));
-                        plain.retain(|(_, item)| item % 3 != 0);
+                    4 if !plain.is_empty() => {
+                        let at = at.index(plain.len());
+                        let hole = at + class as usize % (plain.len() - at);
+                        plain.swap(at, hole);
+                        prop_assert_eq!(tree.remove_by(at, hole), Some(plain.swap_remove(hole).1));
                     }
                     _ => {}
                 }
                 let least = (0..plain.len()).min_by_key(|at| plain[*at].0);
                 prop_assert_eq!(tree.best(), least);
                 prop_assert_eq!(tree.len(), plain.len());
-                prop_assert!(tree.items().eq(plain.iter().map(|(_, item)| item)));
+                prop_assert!((0..plain.len()).all(|at| (tree.key(at), tree.get(at)) == (plain[at].0, Some(&plain[at].1))));
                 let mut below = plain.len();
                 for level in &tree.levels {
                     prop_assert_eq!(level.len(), below.div_ceil(FAN), "groups above {} places", below);

@@ -2,20 +2,38 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
+use super::ranking::STEP;
 use crate::liveness::View;
 use crate::names::{HiveId, WorkerId};
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
-use crate::sync::{Map, hasher};
+use crate::sync::{Map, Mutex, hasher, pass};
 
 pub(crate) struct Workers(Map<WorkerId, Namesakes>);
 
-/// All slots of one id. Mostly one; "llm-8080" may be on thousands of hives, hence a tree.
+/// All slots of one id. Mostly one; "llm-8080" may be on thousands of hives.
+#[derive(Clone)]
 enum Namesakes {
     One(Arc<Slot>),
-    Many(BTreeMap<HiveId, Arc<Slot>>),
+    Many(Arc<Many>),
+}
+
+/// Those of an id that several hives share, apart from the map, so that whoever walks over them keeps nobody out of it.
+struct Many(Mutex<Hives>);
+
+struct Hives {
+    slots: BTreeMap<HiveId, Arc<Slot>>,
+    /// One or none is left, and it is being taken out of the map; nobody joins or leaves any more.
+    retired: bool,
+}
+
+/// What came of a change to one of [`Namesakes`].
+enum Change {
+    Done,
+    Shared(Arc<Many>),
 }
 
 impl Workers {
@@ -25,63 +43,133 @@ impl Workers {
 
     /// O(log k) in the number of namesakes.
     pub(crate) fn join(&self, record: &WorkerInfo, slot: &Arc<Slot>) {
-        let create = || Ok::<_, Infallible>(Namesakes::One(slot.clone()));
-        let Ok(()) = self.0.upsert(record.worker_id.clone(), create, |namesakes| {
-            namesakes.insert(&record.hive_id, slot);
-        });
+        loop {
+            let create = || Ok::<_, Infallible>(Namesakes::One(slot.clone()));
+            let Ok(change) = self.0.upsert(record.worker_id.clone(), create, |namesakes| match namesakes {
+                Namesakes::One(one) if Arc::ptr_eq(one, slot) => Change::Done,
+                Namesakes::One(one) => {
+                    *namesakes = Namesakes::Many(Many::new([one, slot]));
+                    Change::Done
+                }
+                Namesakes::Many(many) => Change::Shared(many.clone()),
+            });
+            match change {
+                Change::Done => return,
+                Change::Shared(many) if many.join(&record.hive_id, slot) => return,
+                Change::Shared(many) => self.part(&record.worker_id, &many),
+            }
+        }
     }
 
     /// O(log k).
     pub(crate) fn leave(&self, record: &WorkerInfo, slot: &Arc<Slot>) {
-        drop(self.0.remove_if(record.worker_id.as_str(), |namesakes| match namesakes {
-            Namesakes::One(one) => Arc::ptr_eq(one, slot),
-            Namesakes::Many(many) => {
-                // The caller holds the slot too, so nothing is freed here, under the shard's lock.
-                if many.get(record.hive_id.as_str()).is_some_and(|one| Arc::ptr_eq(one, slot)) {
-                    many.remove(record.hive_id.as_str());
+        loop {
+            let mut shared = None;
+            let gone = self.0.remove_if(record.worker_id.as_str(), |namesakes| match namesakes {
+                Namesakes::One(one) => Arc::ptr_eq(one, slot),
+                Namesakes::Many(many) => {
+                    shared = Some(many.clone());
+                    false
                 }
-                if let (1, Some(last)) = (many.len(), many.values().next()) {
-                    *namesakes = Namesakes::One(last.clone());
-                    return false;
-                }
-                many.is_empty()
+            });
+            drop(gone);
+            let Some(many) = shared else { return };
+            let left = many.leave(&record.hive_id, slot);
+            if many.is_retired() {
+                self.part(&record.worker_id, &many);
             }
-        }));
+            if left {
+                return;
+            }
+        }
+    }
+
+    /// Puts the last of retired namesakes in their place, if nobody has yet.
+    fn part(&self, worker_id: &WorkerId, retired: &Arc<Many>) {
+        let last = retired.0.lock().slots.values().next().cloned();
+        let is_it = |namesakes: &Namesakes| matches!(namesakes, Namesakes::Many(many) if Arc::ptr_eq(many, retired));
+        let gone = self.0.remove_if(worker_id.as_str(), |namesakes| match &last {
+            Some(last) if is_it(namesakes) => {
+                *namesakes = Namesakes::One(last.clone());
+                false
+            }
+            _ => is_it(namesakes),
+        });
+        drop(gone);
     }
 
     /// The slot on the hive heard last among live hives, else among all; ties go to the lesser hive id. O(k),
-    /// reading atomics only.
+    /// [`STEP`] at a time.
     pub(crate) fn get(&self, worker_id: &str, view: &View<'_>) -> Option<Arc<Slot>> {
-        self.0.read(worker_id, |namesakes| match namesakes {
-            Namesakes::One(one) => (!one.is_gone()).then(|| one.clone()),
-            Namesakes::Many(many) => {
-                let present = many.values().filter(|slot| !slot.is_gone());
-                let rank = |slot: &Arc<Slot>| (slot.pulse().is_live(view), slot.pulse().last_heard());
-                // In order of hive id, and only a greater rank displaces.
-                let mut best: Option<((bool, i64), &Arc<Slot>)> = None;
-                for slot in present {
-                    let rank = rank(slot);
-                    if best.is_none_or(|(least, _)| rank > least) {
-                        best = Some((rank, slot));
+        loop {
+            match self.0.read(worker_id, Namesakes::clone)? {
+                Namesakes::One(one) => return (!one.is_gone()).then_some(one),
+                Namesakes::Many(many) => {
+                    let heard_last = many.heard_last(view);
+                    // Who was retired meanwhile may not know of those who came afterwards.
+                    if heard_last.is_some() || !many.is_retired() {
+                        return heard_last;
                     }
+                    self.part(&worker_id.into(), &many);
                 }
-                best.map(|(_, slot)| slot.clone())
             }
-        })?
+        }
     }
 }
 
-impl Namesakes {
-    fn insert(&mut self, hive_id: &HiveId, slot: &Arc<Slot>) {
-        match self {
-            Self::One(one) if Arc::ptr_eq(one, slot) => {}
-            Self::One(one) => {
-                let both = [(one.hive_id().clone(), one.clone()), (hive_id.clone(), slot.clone())];
-                *self = Self::Many(BTreeMap::from(both));
+impl Many {
+    fn new(slots: [&Arc<Slot>; 2]) -> Arc<Self> {
+        let slots = slots.map(|slot| (slot.hive_id().clone(), slot.clone()));
+        Arc::new(Self(Mutex::new(Hives { slots: slots.into(), retired: false })))
+    }
+
+    fn is_retired(&self) -> bool {
+        self.0.lock().retired
+    }
+
+    /// False if it is retired.
+    fn join(&self, hive_id: &HiveId, slot: &Arc<Slot>) -> bool {
+        let mut hives = self.0.lock();
+        if !hives.retired {
+            hives.slots.insert(hive_id.clone(), slot.clone());
+        }
+        !hives.retired
+    }
+
+    /// False if it is retired and must be left where its last one is by now.
+    fn leave(&self, hive_id: &HiveId, slot: &Arc<Slot>) -> bool {
+        let mut hives = self.0.lock();
+        if hives.retired {
+            return false;
+        }
+        // The caller holds the slot too, so nothing is freed here, under the lock.
+        if hives.slots.get(hive_id).is_some_and(|one| Arc::ptr_eq(one, slot)) {
+            hives.slots.remove(hive_id);
+        }
+        hives.retired = hives.slots.len() <= 1;
+        true
+    }
+
+    fn heard_last(&self, view: &View<'_>) -> Option<Arc<Slot>> {
+        // In order of hive id, and only a greater rank displaces.
+        let mut best: Option<((bool, i64), Arc<Slot>)> = None;
+        let mut hives = self.0.lock();
+        let mut walk = hives.slots.range::<HiveId, _>(..);
+        loop {
+            let mut at = None;
+            for (hive_id, slot) in walk.by_ref().take(STEP) {
+                at = Some(hive_id);
+                let rank = (slot.pulse().is_live(view), slot.pulse().last_heard());
+                if !slot.is_gone() && best.as_ref().is_none_or(|(least, _)| rank > *least) {
+                    best = Some((rank, slot.clone()));
+                }
             }
-            Self::Many(many) => {
-                many.insert(hive_id.clone(), slot.clone());
-            }
+            let Some(at) = at.cloned() else {
+                return best.map(|(_, slot)| slot);
+            };
+            pass(hives);
+            hives = self.0.lock();
+            walk = hives.slots.range::<HiveId, _>((Excluded(&at), Unbounded));
         }
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::HiveRegistry;
+use crate::index::ranking::Entry;
 use crate::names::HiveId;
 use crate::resources::Devices;
-use crate::slot::Slot;
-use crate::state::{Backend, WorkerInfo, WorkerLifecycle};
+use crate::state::{Backend, WorkerInfo};
 use crate::wire::ProcessStats;
 
 /// # Workers
 ///
-/// Lists are ordered by hive id, then worker id, and tell what is registered, live or not (C4).
+/// Lists are ordered by hive id, then worker id. `list_` and `get_` tell what is registered, live or not; `find_` names
+/// who could be given work, so under [`StaleMode::Exclude`](crate::StaleMode) workers of live hives only (C4).
 impl HiveRegistry {
     /// The worker of this id; where several hives have one, that on the hive heard last among live hives, else
     /// among all, ties by hive id (I5). O(1), and O(k) in the hives that share the id.
@@ -20,8 +21,9 @@ impl HiveRegistry {
         let view = self.window();
         loop {
             let slot = self.0.workers.get(worker_id, &view)?;
+            let record = slot.state().and_then(|state| state.worker(worker_id).cloned());
             // If it went just now, it is passed over from here on: another hive may have the id.
-            if let Some(record) = slot.record() {
+            if let Some(record) = record.filter(|_| !slot.is_gone()) {
                 return Some(pair(record));
             }
         }
@@ -46,25 +48,40 @@ impl HiveRegistry {
         self.states().iter().flat_map(|state| state.workers.iter().cloned().map(pair)).collect()
     }
 
-    /// All workers in state `Idle`. O(n log n) in these.
+    /// All workers in state `Idle` on live hives (C4). O(n log n) in the idle ones.
     #[must_use]
     pub fn find_idle_workers(&self) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-        listed(self.0.idle.members(), |worker| worker.state == WorkerLifecycle::Idle)
+        self.found(self.0.idle.members())
     }
 
-    /// All workers that have the model loaded. O(n log n) in these.
+    /// All workers on live hives that have the model loaded (C4). O(n log n) in those that have it.
     #[must_use]
     pub fn find_workers_by_model(&self, model_id: &str) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-        let members = self.0.models.get(model_id).map_or_else(Vec::new, |ranking| ranking.members());
-        listed(members, |worker| worker.model_id.as_deref() == Some(model_id))
+        self.found(self.0.models.get(model_id).map_or_else(Vec::new, |ranking| ranking.members()))
     }
 
-    /// All workers of a backend, ASCII case ignored. O(workers).
+    /// The same as [`find_workers_by_model`](Self::find_workers_by_model), by its other name.
+    #[must_use]
+    pub fn find_workers_with_model(&self, model_id: &str) -> Vec<(HiveId, Arc<WorkerInfo>)> {
+        self.find_workers_by_model(model_id)
+    }
+
+    /// All workers of a backend on live hives, ASCII case ignored (C4). O(workers).
     #[must_use]
     pub fn find_workers_by_backend(&self, backend: &str) -> Vec<(HiveId, Arc<WorkerInfo>)> {
         let backend = Some(Backend::parse(backend));
-        let mut workers = self.list_all_workers();
-        workers.retain(|(_, worker)| worker.backend == backend);
+        let of_it = |worker: &&Arc<WorkerInfo>| worker.backend == backend;
+        self.live_states().iter().flat_map(|state| state.workers.iter().filter(of_it).cloned().map(pair)).collect()
+    }
+
+    /// C4: the records on hives that may be given work, in order.
+    fn found(&self, members: Vec<Entry>) -> Vec<(HiveId, Arc<WorkerInfo>)> {
+        let view = self.0.view();
+        let live = members.into_iter().filter(|entry| entry.slot.pulse().is_live(&view));
+        let mut workers: Vec<_> = live.map(|entry| pair(entry.record)).collect();
+        workers.sort_unstable_by(|(hive, worker), (other_hive, other)| {
+            hive.cmp(other_hive).then_with(|| worker.worker_id.cmp(&other.worker_id))
+        });
         workers
     }
 
@@ -132,7 +149,7 @@ impl HiveRegistry {
     pub fn find_workers_with_capacity(&self, vram_mb: u64) -> Vec<(HiveId, Arc<WorkerInfo>)> {
         let mut found = Vec::new();
         let wanted = u128::from(vram_mb) << 20;
-        for state in self.states() {
+        for state in self.live_states() {
             let devices = Devices::of(&state.workers);
             let fits = |worker: &&Arc<WorkerInfo>| {
                 devices.free_for(worker).is_some_and(|free| u128::from(free) >= wanted)
@@ -145,14 +162,4 @@ impl HiveRegistry {
 
 pub(super) fn pair(worker: Arc<WorkerInfo>) -> (HiveId, Arc<WorkerInfo>) {
     (worker.hive_id.clone(), worker)
-}
-
-/// The records of slots that are still registered, in order.
-fn listed(slots: Vec<Arc<Slot>>, keep: impl Fn(&WorkerInfo) -> bool) -> Vec<(HiveId, Arc<WorkerInfo>)> {
-    let present = slots.iter().filter_map(|slot| slot.record());
-    let mut workers: Vec<_> = present.filter(|worker| keep(worker)).map(pair).collect();
-    workers.sort_unstable_by(|(hive, worker), (other_hive, other)| {
-        hive.cmp(other_hive).then_with(|| worker.worker_id.cmp(&other.worker_id))
-    });
-    workers
 }

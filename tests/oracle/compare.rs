@@ -108,16 +108,16 @@ impl Oracle {
         let all = self.list(|_| true);
         same!(registry.total_worker_count(), all.len(), "total_worker_count");
         same!(registry.list_all_workers(), all, "list_all_workers");
-        let idle = self.list(|worker| worker.state == WorkerLifecycle::Idle);
+        let idle = self.find(|worker| worker.state == WorkerLifecycle::Idle);
         same!(registry.find_idle_workers(), idle, "find_idle_workers");
         for model in names.models.iter().map(String::as_str).chain(["no-such-model"]) {
-            let loaded = self.list(|worker| worker.model_id.as_deref() == Some(model));
+            let loaded = self.find(|worker| worker.model_id.as_deref() == Some(model));
             same!(registry.find_workers_by_model(model), loaded, "find_workers_by_model({model})");
         }
         for (word, backend) in
             [("CUDA", Backend::Cuda), ("cpu", Backend::Cpu), ("TPU", Backend::Other("tpu".into()))]
         {
-            let on = self.list(|worker| worker.backend.as_ref() == Some(&backend));
+            let on = self.find(|worker| worker.backend.as_ref() == Some(&backend));
             same!(registry.find_workers_by_backend(word), on, "find_workers_by_backend({word})");
         }
         for vram_mb in [1, 6_000] {

@@ -25,6 +25,7 @@ const REORDER_S: i64 = 60;
 const TOMBSTONE_MS: i64 = 600_000;
 const GRACE_MS: i64 = 2_000;
 const HOLD_MS: i64 = 300_000;
+const CONCURRENCY: u32 = 16;
 const MIB: u64 = 1_048_576;
 const GIB: f64 = 1_073_741_824.0;
 
@@ -519,37 +520,40 @@ impl Oracle {
 
     /// S3.
     fn load(&self, worker: &Worker) -> u64 {
-        let gpu_percent = f64::from(worker.record.gpu_percent.unwrap_or(100.0));
-        let share =
-            100.0 * f64::from(self.held(worker)) / f64::from(worker.record.max_concurrency.unwrap_or(1));
-        (1_000.0 * (gpu_percent + share)).floor() as u64
+        let record = &worker.record;
+        let unreported = if record.state == WorkerLifecycle::Idle { 0.0 } else { 100.0 };
+        let gpu_percent = f64::from(record.gpu_percent.unwrap_or(unreported)).min(100.0);
+        let limit = u64::from(record.max_concurrency.unwrap_or(CONCURRENCY));
+        1_001 * ((1 << 20) * u64::from(self.held(worker)) / limit) + (10.0 * gpu_percent).floor() as u64
     }
 
-    /// S2: the eligible workers that have the model, else the idle ones.
-    fn among(&self, model: &str) -> Vec<(&Hive, &Worker)> {
+    /// S2: the eligible workers that have the model, else the idle ones; and whether it is the latter.
+    fn among(&self, model: &str) -> (Vec<(&Hive, &Worker)>, bool) {
         let eligible = || self.workers().filter(|(hive, worker)| self.is_eligible(hive, worker));
         let of_model: Vec<_> =
             eligible().filter(|(_, worker)| worker.record.model_id.as_deref() == Some(model)).collect();
         if !of_model.is_empty() {
-            return of_model;
+            return (of_model, false);
         }
-        eligible().filter(|(_, worker)| worker.record.state == WorkerLifecycle::Idle).collect()
+        (eligible().filter(|(_, worker)| worker.record.state == WorkerLifecycle::Idle).collect(), true)
     }
 
     /// Those a policy chooses from.
     pub(crate) fn candidates(&self, model: &str) -> Vec<Found> {
-        self.among(model).into_iter().map(|(_, worker)| found(worker)).collect()
+        self.among(model).0.into_iter().map(|(_, worker)| found(worker)).collect()
     }
 
     /// S2, S4.
     pub(crate) fn pick(&self, model: &str) -> Option<Found> {
+        let (among, is_fallback) = self.among(model);
         let least = |(_, worker): &(&Hive, &Worker)| {
             let record = &worker.record;
             let degraded = record.health_status != WorkerHealth::Healthy;
-            let busy = record.state == WorkerLifecycle::Busy;
-            (degraded, self.load(worker), busy, worker.turn, worker.registration)
+            let second =
+                if is_fallback { record.model_id.is_some() } else { record.state == WorkerLifecycle::Busy };
+            (degraded, self.load(worker), second, worker.turn, worker.registration)
         };
-        self.among(model).into_iter().min_by_key(least).map(|(_, worker)| found(worker))
+        among.into_iter().min_by_key(least).map(|(_, worker)| found(worker))
     }
 
     /// S9: each worker under the first reason that applies.
@@ -589,6 +593,12 @@ impl Oracle {
         // Of equal maxima the last, hence from the last hive to the first.
         let heard_last = namesakes.rev().max_by_key(|(_, hive)| (self.is_online(hive), hive.heard_ms));
         heard_last.map(|(_, hive)| found(&hive.workers[worker_id]))
+    }
+
+    /// C4: those of hives that may be given work, ordered as in `list`.
+    fn find(&self, keep: impl Fn(&WorkerInfo) -> bool) -> Vec<Found> {
+        let kept = self.workers().filter(|(hive, worker)| self.is_live(hive) && keep(&worker.record));
+        kept.map(|(_, worker)| found(worker)).collect()
     }
 
     /// Ordered by hive id, then worker id.
