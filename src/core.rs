@@ -19,7 +19,7 @@ use crate::names::{HiveId, ModelId};
 use crate::room::Room;
 use crate::slot::{Side, Slot};
 use crate::stats::Counters;
-use crate::sync::{AtomicI64, AtomicU64, Map, Mutex, Ordering, hasher, shards};
+use crate::sync::{AtomicI64, AtomicU64, Map, Mutex, Ordering, flush, hasher, shards};
 use crate::tombstone::Tombstones;
 
 /// Checked by the builder.
@@ -72,6 +72,17 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// Held through an eviction pass; what it holds is when the fleet was first found mostly silent.
     pub(crate) sweep: Mutex<Option<i64>>,
+    /// Dropped last.
+    _flush: Flush,
+}
+
+/// Frees what was published in a registry together with it.
+struct Flush;
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        flush();
+    }
 }
 
 /// What a heartbeat changed.
@@ -119,6 +130,7 @@ impl Core {
             feed: Feed::new(),
             counters: Counters::new(),
             sweep: Mutex::new(None),
+            _flush: Flush,
             config,
         }
     }

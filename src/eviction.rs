@@ -31,6 +31,7 @@ pub struct Eviction {
 impl Core {
     /// O(hives + evicted workers). Passes run one after another.
     pub(crate) fn evict_stale(&self, max_age: Duration) -> Eviction {
+        self.reap_all();
         let (now, max_age) = (self.config.clock.monotonic_ms(), millis(max_age));
         let view = self.view_of_age(self.config.window_ms);
         let mut silent_since = self.sweep.lock();

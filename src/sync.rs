@@ -1,13 +1,13 @@
 //! The one place that knows loom.
 //!
-//! In a normal build these names are `parking_lot`, `sdd`, `scc` and the atomics of `std`. Under `--cfg loom` they
+//! In a normal build these names are `parking_lot`, `sdd` and the atomics of `std`. Under `--cfg loom` they
 //! are stand-ins built from loom's primitives and no stronger than what ships, so that the hive, ranking,
-//! reservation and liveness code explored by the model checker is the code that ships. The insides of sdd, scc and
+//! reservation and liveness code explored by the model checker is the code that ships. The insides of sdd and
 //! parking_lot are *not* explored. `Arc`, `Weak` and the statistics counters stay the standard ones: nothing is
 //! decided by reading them.
 
 pub(crate) use imp::{
-    AtomicI64, AtomicU32, AtomicU64, Condvar, Index, Mutex, MutexGuard, Pin, Published, pass, wait_for,
+    AtomicI64, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Pin, Published, flush, pass, wait_for,
 };
 pub(crate) use std::sync::atomic::Ordering;
 
@@ -98,8 +98,8 @@ impl<K: Eq + Hash, V> Map<K, V> {
             return None;
         }
         let removed = shard.remove(key);
-        // C3: memory follows the live fleet. Paid for by the removals, so amortised O(1) each.
-        if shard.capacity() > 64 && shard.capacity() > 4 * shard.len() {
+        // C3: memory follows the live fleet, in each of many small shards. Paid for by the removals, so amortised O(1).
+        if shard.capacity() > 4 * shard.len() + 2 {
             let kept = 2 * shard.len();
             shard.shrink_to(kept);
         }
@@ -119,18 +119,91 @@ impl<K: Eq + Hash, V> Map<K, V> {
     }
 }
 
+/// A map that is read without a lock, of entries that come and go rarely: who changes a shard publishes a copy of it.
+pub(crate) struct Index<K: 'static, V: 'static> {
+    shards: Box<[Copied<K, V>]>,
+    hasher: SeedableRandomState,
+}
+
+struct Copied<K: 'static, V: 'static> {
+    copy: Published<HashMap<K, V, SeedableRandomState>>,
+    writer: Mutex<()>,
+}
+
+/// Entries of one shard of an [`Index`], as a rule: a copy costs as much as a few heartbeats at most.
+const COPIED: usize = 64;
+
+impl<K: Clone + Eq + Hash, V: Clone> Index<K, V> {
+    /// For so many entries.
+    pub(crate) fn new(entries: usize, hasher: SeedableRandomState) -> Self {
+        let shards = entries.div_ceil(COPIED).min(1 << 16).next_power_of_two();
+        let (shards, hasher) = imp::explorable(shards, hasher);
+        let shard = || Copied { copy: Published::new(), writer: Mutex::new(()) };
+        Self { shards: (0..shards).map(|_| shard()).collect(), hasher }
+    }
+
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &Copied<K, V> {
+        &self.shards[shard(self.hasher.hash_one(key), self.shards.len())]
+    }
+
+    /// `f` may look and clone; no lock is held.
+    pub(crate) fn read<Q, O>(&self, key: &Q, f: impl FnOnce(&V) -> O) -> Option<O>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.shard(key).copy.read(|map| map.get(key).map(f))?
+    }
+
+    /// What is there; if nothing is, what `create` makes under the shard's lock, if it does not fail.
+    pub(crate) fn get_or<E>(&self, key: K, create: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
+        let shard = self.shard(&key);
+        // Outlives the lock.
+        let pin = Pin::new();
+        let _writing = shard.writer.lock();
+        if let Some(value) = shard.copy.read(|map| map.get(&key).cloned()).flatten() {
+            return Ok(value);
+        }
+        let value = create()?;
+        let map = shard.copy.read(HashMap::clone);
+        let mut map = map.unwrap_or_else(|| HashMap::with_hasher(self.hasher.clone()));
+        map.insert(key, value.clone());
+        shard.copy.store(Some(map), &pin);
+        Ok(value)
+    }
+
+    /// Removes the value if `f` says so; true if it did.
+    pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&V) -> bool) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let shard = self.shard(key);
+        let pin = Pin::new();
+        let _writing = shard.writer.lock();
+        let removes = shard.copy.read(|map| map.get(key).is_some_and(f)).unwrap_or(false);
+        if removes {
+            // Made anew rather than shrunk.
+            let rest = |map: &HashMap<K, V, SeedableRandomState>| {
+                let mut rest = HashMap::with_capacity_and_hasher(map.len() - 1, self.hasher.clone());
+                let others = map.iter().filter(|(one, _)| (*one).borrow() != key);
+                rest.extend(others.map(|(key, value)| (key.clone(), value.clone())));
+                rest
+            };
+            shard.copy.store(shard.copy.read(rest).filter(|map| !map.is_empty()), &pin);
+        }
+        removes
+    }
+}
+
 #[cfg(not(loom))]
 mod imp {
-    use std::borrow::Borrow;
-    use std::hash::{BuildHasher, Hash};
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use foldhash::fast::SeedableRandomState;
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
-    use scc::HashIndex;
-    use scc::hash_index::Entry;
-    /// While it is held, nothing that a [`Published`] or an [`Index`] replaced meanwhile is freed; what was is freed
+    /// While it is held, nothing that a [`Published`] replaced meanwhile is freed; what was replaced before may be freed
     /// when it goes, so it is to outlive the locks.
     pub(crate) use sdd::Guard as Pin;
     use sdd::{AtomicOwned, Owned, Tag};
@@ -156,6 +229,15 @@ mod imp {
         (shards, hasher)
     }
 
+    /// Frees what this thread has replaced so far, unless another thread looks at something at this moment.
+    pub(crate) fn flush() {
+        // A value is freed three epochs after it was replaced, and what it held in the end three after that: the copies of
+        // an index hold rankings, and these their winners.
+        for _ in 0..12 {
+            Pin::new().accelerate();
+        }
+    }
+
     /// A value that readers look at without a lock and writers replace whole.
     ///
     /// What is replaced is freed a while later, by epochs: what a thread replaced last, some hundred values at most, may
@@ -177,58 +259,10 @@ mod imp {
             drop(self.0.swap((value.map(Owned::new), Tag::None), Ordering::AcqRel));
         }
     }
-
-    /// A map that is read without a lock, of few entries that change rarely.
-    pub(crate) struct Index<K: 'static, V: 'static> {
-        shards: Box<[HashIndex<K, V, SeedableRandomState>]>,
-        hasher: SeedableRandomState,
-    }
-
-    impl<K: Clone + Eq + Hash, V: Clone> Index<K, V> {
-        /// `shards` is a power of two.
-        pub(crate) fn new(shards: usize, hasher: SeedableRandomState) -> Self {
-            let shard = |_| HashIndex::with_hasher(hasher.clone());
-            Self { shards: (0..shards).map(shard).collect(), hasher }
-        }
-
-        fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &HashIndex<K, V, SeedableRandomState> {
-            &self.shards[super::shard(self.hasher.hash_one(key), self.shards.len())]
-        }
-
-        pub(crate) fn read<Q, O>(&self, key: &Q, f: impl FnOnce(&V) -> O) -> Option<O>
-        where
-            K: Borrow<Q>,
-            Q: Hash + Eq + ?Sized,
-        {
-            self.shard(key).peek_with(key, |_, value| f(value))
-        }
-
-        /// What is there; if nothing is, what `create` makes under a lock, if it does not fail.
-        pub(crate) fn get_or<E>(&self, key: K, create: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
-            match self.shard(&key).entry_sync(key) {
-                Entry::Occupied(entry) => Ok(entry.get().clone()),
-                Entry::Vacant(entry) => Ok(entry.insert_entry(create()?).get().clone()),
-            }
-        }
-
-        /// Removes the value if `f` says so; true if it did.
-        pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&V) -> bool) -> bool
-        where
-            K: Borrow<Q>,
-            Q: Hash + Eq + ?Sized,
-        {
-            // Held beyond the removal, lest what was removed be freed under the lock.
-            let _pin = Pin::new();
-            self.shard(key).remove_if_sync(key, f)
-        }
-    }
 }
 
 #[cfg(loom)]
 mod imp {
-    use std::borrow::Borrow;
-    use std::collections::HashMap;
-    use std::hash::Hash;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -300,6 +334,9 @@ mod imp {
         }
     }
 
+    /// Nothing is freed before the end.
+    pub(crate) fn flush() {}
+
     /// An index, released and acquired like a pointer, into a vector that only grows: a reader may see any
     /// older value that the memory model allows. The inner lock is the standard one, invisible to loom, so it
     /// adds no ordering.
@@ -326,53 +363,6 @@ mod imp {
                 values.len() - 1
             };
             self.current.swap(index, Ordering::AcqRel);
-        }
-    }
-
-    /// A published copy of the map, replaced whole by whoever holds the lock: readers may see an older one.
-    pub(crate) struct Index<K, V> {
-        copy: Published<HashMap<K, V, SeedableRandomState>>,
-        writer: Mutex<HashMap<K, V, SeedableRandomState>>,
-    }
-
-    impl<K: Clone + Eq + Hash, V: Clone> Index<K, V> {
-        pub(crate) fn new(_shards: usize, _hasher: SeedableRandomState) -> Self {
-            let writer = Mutex::new(HashMap::with_hasher(super::hasher(Some(0))));
-            Self { copy: Published::new(), writer }
-        }
-
-        pub(crate) fn read<Q, O>(&self, key: &Q, f: impl FnOnce(&V) -> O) -> Option<O>
-        where
-            K: Borrow<Q>,
-            Q: Hash + Eq + ?Sized,
-        {
-            // Not while the copy is looked at: its lock is no lock of loom's.
-            self.copy.read(|map| map.get(key).cloned())?.as_ref().map(f)
-        }
-
-        pub(crate) fn get_or<E>(&self, key: K, create: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
-            let mut map = self.writer.lock();
-            if let Some(value) = map.get(&key) {
-                return Ok(value.clone());
-            }
-            let value = create()?;
-            map.insert(key, value.clone());
-            self.copy.store(Some(map.clone()), &Pin);
-            Ok(value)
-        }
-
-        pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&V) -> bool) -> bool
-        where
-            K: Borrow<Q>,
-            Q: Hash + Eq + ?Sized,
-        {
-            let mut map = self.writer.lock();
-            let removes = map.get(key).is_some_and(f);
-            if removes {
-                map.remove(key);
-                self.copy.store(Some(map.clone()), &Pin);
-            }
-            removes
         }
     }
 }

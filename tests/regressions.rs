@@ -130,8 +130,13 @@ fn leases_of_workers_that_have_gone_do_not_pile_up() {
         apply(&registry, beat("h", at + 500, Vec::new()));
         clock.advance(Duration::from_secs(1));
     }
-    let kept = watched.iter().filter(|record| record.strong_count() > 0).count();
-    assert!(kept <= 130, "{kept} of 400 records are kept");
+    // What a thread replaced last stays until it, and the others, have gone on for a while.
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let kept = || watched.iter().filter(|record| record.strong_count() > 0).count();
+    while kept() > 130 && std::time::Instant::now() < until {
+        assert!(registry.find_best_worker_for_model("m").is_none());
+    }
+    assert!(kept() <= 130, "{} of 400 records are kept", kept());
 }
 
 /// Reservations by policy fill workers without the ranking's knowledge; when nearly all were full, draws found

@@ -212,7 +212,11 @@ fn s2_falls_back_to_an_idle_worker_of_any_model_or_none() {
     let busy = WorkerState { state: "Busy".into(), ..of("busy", 0.0, "n") };
     let (registry, _) = hive(vec![busy, bare_worker("bare")]);
     assert_eq!(best(&registry, "m").as_deref(), Some("h/bare"), "it has no model");
-    apply(&registry, beat("g", T0, vec![of("x", 30.0, "n"), feeling("degraded", of("y", 0.0, "o"))]));
+    apply(&registry, beat("g", T0, vec![of("x", 0.0, "n"), feeling("degraded", of("y", 0.0, "o"))]));
+    assert_eq!(best(&registry, "m").as_deref(), Some("h/bare"), "S4: x would have to unload its own");
+    let used = WorkerState { gpu_percent: Some(30.1), ..bare_worker("bare") };
+    apply(&registry, beat("h", T0 + 1, vec![used]));
+    apply(&registry, beat("g", T0 + 1, vec![of("x", 30.0, "n"), feeling("degraded", of("y", 0.0, "o"))]));
     assert_eq!(best(&registry, "m").as_deref(), Some("g/x"), "healthy first, then the lowest load");
     // A degraded one with the model loaded comes before a healthy one without.
     apply(&registry, beat("f", T0, vec![feeling("degraded", at("z", 100.0))]));
@@ -223,18 +227,23 @@ fn s2_falls_back_to_an_idle_worker_of_any_model_or_none() {
 // === S3 ===
 
 #[test]
-fn s3_load_is_gpu_percent_plus_the_percentage_of_places_reserved() {
+fn s3_load_is_what_is_reserved_before_what_was_reported() {
+    // 1,001 x floor(2^20 x reservations / limit) + floor(10 x percent).
     let cases = [
-        // gpu, max, loads with 0, 1, 2 reservations
-        (Some(33.25), Some(3), [33_250, 66_583, 99_916]),
-        (Some(0.0), Some(7), [0, 14_285, 28_571]),
-        (Some(99.999_9), Some(4), [99_999, 124_999, 149_999]),
-        (None, Some(4), [100_000, 125_000, 150_000]),
-        (Some(12.5), None, [12_500, 112_500, 212_500]),
-        (None, None, [100_000, 200_000, 300_000]),
+        // state, gpu, limit, loads with 0, 1, 2 reservations
+        ("Busy", Some(33.25), Some(3), [332, 332 + 1_001 * 349_525, 332 + 1_001 * 699_050]),
+        ("Idle", Some(0.0), Some(7), [0, 1_001 * 149_796, 1_001 * 299_593]),
+        ("Busy", Some(99.999_9), Some(4), [999, 999 + 1_001 * 262_144, 999 + 1_001 * 524_288]),
+        ("Busy", Some(250.0), Some(4), [1_000, 1_000 + 1_001 * 262_144, 1_000 + 1_001 * 524_288]),
+        ("Busy", None, Some(4), [1_000, 1_000 + 1_001 * 262_144, 1_000 + 1_001 * 524_288]),
+        ("Idle", None, Some(4), [0, 1_001 * 262_144, 1_001 * 524_288]),
+        // Ranked as if it took 16 at once.
+        ("Busy", Some(12.5), None, [125, 125 + 1_001 * 65_536, 125 + 1_001 * 131_072]),
+        ("Idle", None, Some(u32::MAX), [0, 0, 0]),
     ];
-    for (gpu_percent, max_concurrency, loads) in cases {
-        let (registry, _) = hive(vec![WorkerState { gpu_percent, max_concurrency, ..worker("w", "m") }]);
+    for (state, gpu_percent, max_concurrency, loads) in cases {
+        let told_of_it = WorkerState { gpu_percent, max_concurrency, ..worker_in(state, "w", "m") };
+        let (registry, _) = hive(vec![told_of_it]);
         let mut held = Vec::new();
         for (reservations, load) in (0..).zip(loads) {
             let seen = told(&registry, "w");
@@ -252,13 +261,21 @@ fn s3_load_is_gpu_percent_plus_the_percentage_of_places_reserved() {
 }
 
 #[test]
-fn s3_a_reservation_weighs_as_its_share_of_the_places() {
-    // 10 + 100 x 1 / 4 = 35.
-    let (registry, _) = hive(vec![WorkerState { max_concurrency: Some(4), ..at("a", 10.0) }, at("b", 34.5)]);
+fn s3_a_reservation_weighs_more_than_any_report() {
+    let (registry, _) = hive(vec![WorkerState { max_concurrency: Some(4_000), ..at("a", 0.0) }, at("b", 100.0)]);
     let _held = registry.reserve_worker_for_model("m");
-    assert_eq!(best(&registry, "m").as_deref(), Some("h/b"));
-    apply(&registry, beat("h", T0 + 1, vec![limited("a", 4), at("b", 35.5)]));
-    assert_eq!(best(&registry, "m").as_deref(), Some("h/a"));
+    assert_eq!(best(&registry, "m").as_deref(), Some("h/b"), "a has one of its 4,000 places taken");
+    let _held = [(); 2].map(|()| registry.reserve_worker_for_model("m"));
+    assert_eq!(best(&registry, "m").as_deref(), Some("h/a"), "2 of 4,000 against 1 of 16");
+}
+
+#[test]
+fn s3_the_assumed_concurrency_can_be_set() {
+    let (registry, _) = registry_with(|builder| builder.assumed_concurrency(2));
+    apply(&registry, beat("h", T0, vec![at("a", 0.0), limited("b", 8)]));
+    let picked: Vec<_> = (0..5).filter_map(|_| registry.reserve_worker_for_model("m")).collect();
+    let ids: Vec<_> = picked.iter().map(|held| held.worker().worker_id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "b", "b", "b"], "one of 2 weighs as four of 8; nothing limits a");
 }
 
 // === S4 ===
@@ -285,6 +302,26 @@ fn s4_ties_go_by_state_then_turn_then_registration() {
     registry.remove_hive("g");
     apply(&registry, beat("h", T0 + 3, vec![worker_in("Busy", "a", "m"), worker("b", "m")]));
     assert_eq!(best(&registry, "m").as_deref(), Some("h/b"));
+}
+
+#[test]
+fn s4_a_tie_seed_shuffles_who_was_never_reserved() {
+    let ids: Vec<_> = (0..64).map(|n| format!("w{n:02}")).collect();
+    let order = |seed: Option<u64>| -> Vec<String> {
+        let (registry, _) = registry_with(|builder| match seed {
+            Some(seed) => builder.tie_seed(seed),
+            None => builder,
+        });
+        apply(&registry, beat("h", T0, ids.iter().map(|id| worker(id, "m")).collect()));
+        (0..64).filter_map(|_| touch(&registry, "m")).collect()
+    };
+    assert_eq!(order(None), ids);
+    let (one, other) = (order(Some(1)), order(Some(2)));
+    assert!(one != ids && other != ids && one != other);
+    assert_eq!(one, order(Some(1)), "a seed is an order");
+    for shuffled in [one, other] {
+        assert_eq!(shuffled.into_iter().collect::<BTreeSet<_>>(), ids.iter().cloned().collect());
+    }
 }
 
 #[test]
@@ -670,7 +707,7 @@ fn s8_a_policy_of_ones_own_sees_every_eligible_worker_and_decides() {
 }
 
 /// What a policy sees at each place, one after the other, and how many places there were before and are after.
-fn looked_at(registry: &HiveRegistry) -> (usize, Vec<Option<String>>, usize) {
+fn looked_at(registry: &HiveRegistry, model: &str) -> (usize, Vec<Option<String>>, usize) {
     let seen = Mutex::new(None);
     let looks = choose(|candidates| {
         let before = candidates.len();
@@ -680,7 +717,7 @@ fn looked_at(registry: &HiveRegistry) -> (usize, Vec<Option<String>>, usize) {
         *seen.lock().unwrap() = Some((before, found, candidates.len()));
         None
     });
-    assert_eq!(registry.pick("m", &looks), None);
+    assert_eq!(registry.pick(model, &looks), None);
     seen.into_inner().unwrap().expect("it was asked")
 }
 
@@ -689,14 +726,17 @@ fn s8_a_candidate_found_ineligible_is_taken_out() {
     let told = |ids: &[Option<&str>]| ids.iter().map(|id| id.map(String::from)).collect::<Vec<_>>();
     let busier = WorkerState { gpu_percent: Some(50.0), ..limited("a", 1) };
     let (registry, _) = hive(vec![busier, limited("b", 1), limited("c", 1)]);
-    // By a policy, which does not hold the ranking's lock: "a" is full and still ranked, and nobody looks, for others
-    // are better.
+    // "a" is full and still ranked among the idle ones, where nobody looks, for others are better.
     let held = registry.reserve_with("m", &choose(|candidates| candidates.get(0).map(|_| 0)));
     assert_eq!(held.as_ref().expect("there is room").worker().worker_id, "a");
-    assert_eq!(looked_at(&registry), (3, told(&[Some("c"), Some("b"), None]), 2), "c takes the place of a");
-    assert_eq!(looked_at(&registry), (2, told(&[Some("c"), Some("b")]), 2));
+    assert_eq!(looked_at(&registry, "m"), (2, told(&[Some("c"), Some("b")]), 2));
+    let idle = looked_at(&registry, "absent");
+    assert_eq!(idle, (3, told(&[Some("c"), Some("b"), None]), 2), "c takes the place of a");
+    assert_eq!(looked_at(&registry, "absent"), (2, told(&[Some("c"), Some("b")]), 2));
     drop(held);
-    assert_eq!(looked_at(&registry), (3, told(&[Some("c"), Some("b"), Some("a")]), 3));
+    for model in ["m", "absent"] {
+        assert_eq!(looked_at(&registry, model), (3, told(&[Some("c"), Some("b"), Some("a")]), 3));
+    }
 }
 
 #[test]
@@ -706,7 +746,7 @@ fn s8_a_worker_of_a_silent_hive_is_no_candidate() {
     apply(&registry, beat("g", T0, vec![at("silent", 50.0)]));
     clock.advance(Duration::from_secs(30));
     apply(&registry, beat("h", T0 + 30_000, vec![at("live", 0.0)]));
-    assert_eq!(looked_at(&registry), (2, vec![Some("live".into()), None], 1));
+    assert_eq!(looked_at(&registry, "m"), (2, vec![Some("live".into()), None], 1));
 }
 
 #[test]
@@ -777,20 +817,20 @@ fn s8_candidates_fall_back_to_the_idle_workers() {
 }
 
 #[test]
-fn s8_an_index_out_of_range_is_asked_again_then_the_default_decides() {
+fn s8_an_index_out_of_range_is_asked_again_and_at_last_nobody_is_chosen() {
     let (registry, _) = hive(graded(2));
     let asked = AtomicU32::new(0);
     let wild = choose(|_| {
         asked.fetch_add(1, SeqCst);
         Some(usize::MAX)
     });
-    assert_eq!(name(registry.pick("m", &wild)).as_deref(), Some("h/0"));
-    assert_eq!(asked.swap(0, SeqCst), 3);
-    let held = registry.reserve_with("m", &wild).expect("by the default rule");
-    assert_eq!((asked.load(SeqCst), held.worker().worker_id.as_str()), (3, "0"));
-    assert_eq!(open(&registry), 1);
+    assert_eq!(registry.pick("m", &wild), None, "what a policy leaves out is not chosen");
+    assert!((2..=64).contains(&asked.swap(0, SeqCst)));
+    assert!(registry.reserve_with("m", &wild).is_none());
+    assert_eq!(open(&registry), 0);
+    asked.store(0, SeqCst);
     // A second answer that is good is taken.
-    let second = choose(|_| if asked.fetch_add(1, SeqCst) % 2 == 1 { Some(9) } else { Some(1) });
+    let second = choose(|_| if asked.fetch_add(1, SeqCst) == 0 { Some(9) } else { Some(1) });
     assert_eq!(name(registry.pick("m", &second)).as_deref(), Some("h/1"));
 }
 
@@ -886,7 +926,7 @@ fn s9_explain_counts_each_worker_under_its_reason() {
     let absent = registry.explain("absent");
     assert_eq!((absent.workers, absent.eligible, absent.idle_fallbacks), (0, 0, 4));
     assert_eq!(absent.pick, registry.find_best_worker_for_model("absent"));
-    assert_eq!(name(absent.pick).as_deref(), Some("live/8-other-model"));
+    assert_eq!(name(absent.pick).as_deref(), Some("live/9-no-model"));
 
     clock.advance(Duration::from_secs(20));
     let silent = registry.explain("m");

@@ -7,7 +7,7 @@ use crate::error::HeartbeatError;
 use crate::names::ModelId;
 use crate::room::Room;
 use crate::slot::{Side, Slot};
-use crate::sync::{Index, hasher, shards};
+use crate::sync::{Index, hasher};
 
 /// No model without a worker stays (C3).
 pub(crate) struct Models {
@@ -20,7 +20,7 @@ pub(crate) struct Models {
 
 impl Models {
     pub(crate) fn new(seed: Option<u64>, limit: usize, assumed: u32) -> Self {
-        let index = Index::new(shards(limit, 1), hasher(seed));
+        let index = Index::new(limit, hasher(seed));
         Self { index, room: Room::new("models", limit), assumed }
     }
 

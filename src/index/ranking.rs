@@ -165,8 +165,9 @@ impl Ranking {
     }
 
     fn open(&self) -> Open<'_> {
-        let pin = Pin::new();
-        Open { book: self.book.lock(), pin }
+        // Not while waiting for the lock: a pin keeps everyone's garbage.
+        let book = self.book.lock();
+        Open { book, pin: Pin::new() }
     }
 
     // === membership: by the thread that holds the slot's cell ===

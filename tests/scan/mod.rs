@@ -17,15 +17,19 @@ pub fn assert_indexes_equal_a_scan(registry: &HiveRegistry, models: &[&str]) {
         .iter()
         .flat_map(|hive| hive.workers.iter().map(|worker| (hive.online, worker)))
         .collect();
-    let listed = |keep: &dyn Fn(&WorkerInfo) -> bool| -> Vec<_> {
-        let kept = told.iter().map(|(_, told)| &told.worker).filter(|worker| keep(worker));
-        kept.map(|worker| (worker.hive_id.clone(), worker.clone())).collect()
+    let of = |workers: Vec<&Arc<WorkerInfo>>| -> Vec<_> {
+        workers.into_iter().map(|worker| (worker.hive_id.clone(), worker.clone())).collect()
+    };
+    // C4.
+    let found = |keep: &dyn Fn(&WorkerInfo) -> bool| {
+        let live = told.iter().filter(|(online, told)| *online && keep(&told.worker));
+        of(live.map(|(_, told)| &told.worker).collect())
     };
     let hives: Vec<_> = snapshot.hives.iter().map(|hive| hive.state.hive_id.clone()).collect();
     assert_eq!(registry.list_all_hives(), hives);
     assert_eq!((registry.hive_count(), registry.total_worker_count()), (hives.len(), told.len()));
-    assert_eq!(registry.list_all_workers(), listed(&|_| true));
-    assert_eq!(registry.find_idle_workers(), listed(&|worker| worker.state == WorkerLifecycle::Idle));
+    assert_eq!(registry.list_all_workers(), of(told.iter().map(|(_, told)| &told.worker).collect()));
+    assert_eq!(registry.find_idle_workers(), found(&|worker| worker.state == WorkerLifecycle::Idle));
     assert_eq!(registry.count_online(), snapshot.hives.iter().filter(|hive| hive.online).count());
     for (_, told) in &told {
         let worker = &told.worker;
@@ -40,7 +44,7 @@ pub fn assert_indexes_equal_a_scan(registry: &HiveRegistry, models: &[&str]) {
     assert!(debug.contains(&format!("models: {},", loaded.len())), "{debug}, {} are loaded", loaded.len());
     for model in loaded.iter().chain(models) {
         let has = |worker: &WorkerInfo| worker.model_id.as_deref() == Some(*model);
-        assert_eq!(registry.find_workers_by_model(model), listed(&has));
+        assert_eq!(registry.find_workers_by_model(model), found(&has));
         let of_model = || told.iter().filter(|(_, told)| has(&told.worker)).copied();
         let idle = || told.iter().filter(|(_, told)| told.worker.state == WorkerLifecycle::Idle).copied();
         let counted = |wanted: Standing| of_model().filter(|told| standing(*told) == wanted).count();
@@ -71,8 +75,9 @@ pub fn assert_indexes_equal_a_scan(registry: &HiveRegistry, models: &[&str]) {
             "{model}"
         );
         let eligible = |told: &(bool, &WorkerSnapshot)| standing(*told) == Standing::Eligible;
-        let best = of_model().filter(eligible).map(rank).min();
-        let best = best.or_else(|| idle().filter(eligible).map(rank).min());
+        let best_of_model = of_model().filter(eligible).map(rank).min();
+        let rank = if best_of_model.is_some() { rank } else { rank_as_fallback };
+        let best = best_of_model.or_else(|| idle().filter(eligible).map(rank).min());
         for found in [explained.pick, registry.find_best_worker_for_model(model)] {
             let found = found.map(|(_, found)| {
                 let of = told.iter().find(|(_, told)| Arc::ptr_eq(&told.worker, &found));
@@ -109,8 +114,13 @@ fn standing((online, told): (bool, &WorkerSnapshot)) -> Standing {
     }
 }
 
-/// S3; ties (S4) are told apart elsewhere.
+/// S2 to S4; ties are told apart elsewhere.
 fn rank((_, told): (bool, &WorkerSnapshot)) -> (bool, u64, bool) {
     let worker = &told.worker;
     (worker.health_status != WorkerHealth::Healthy, told.load, worker.state == WorkerLifecycle::Busy)
+}
+
+fn rank_as_fallback((_, told): (bool, &WorkerSnapshot)) -> (bool, u64, bool) {
+    let worker = &told.worker;
+    (worker.health_status != WorkerHealth::Healthy, told.load, worker.model_id.is_some())
 }
