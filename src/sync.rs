@@ -131,7 +131,7 @@ struct Copied<K: 'static, V: 'static> {
 }
 
 /// Entries of one shard of an [`Index`], as a rule: a copy costs as much as a few heartbeats at most.
-const COPIED: usize = 64;
+const COPIED: usize = 16;
 
 impl<K: Clone + Eq + Hash, V: Clone> Index<K, V> {
     /// For so many entries.

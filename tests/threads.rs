@@ -207,19 +207,25 @@ fn read(registry: &HiveRegistry, _: &ManualClock, choices: &mut Choices) {
 /// C3: every index against a scan of all hives.
 fn equals_a_scan(registry: &HiveRegistry) {
     let snapshot = registry.snapshot();
-    let all: Vec<_> =
-        snapshot.hives.iter().flat_map(|hive| &hive.workers).map(|worker| &worker.worker).collect();
-    let listed = |keep: &dyn Fn(&hive_registry::WorkerInfo) -> bool| -> Vec<String> {
-        let kept = all.iter().filter(|worker| keep(worker));
-        kept.map(|worker| format!("{}/{}", worker.hive_id, worker.worker_id)).collect()
+    let of = |live: bool| {
+        let hives = snapshot.hives.iter().filter(move |hive| hive.online || !live);
+        hives.flat_map(|hive| &hive.workers).map(|worker| &worker.worker)
+    };
+    let all: Vec<_> = of(false).collect();
+    let named = |worker: &std::sync::Arc<hive_registry::WorkerInfo>| {
+        format!("{}/{}", worker.hive_id, worker.worker_id)
+    };
+    // C4.
+    let found = |keep: &dyn Fn(&hive_registry::WorkerInfo) -> bool| -> Vec<String> {
+        of(true).filter(|worker| keep(worker)).map(named).collect()
     };
     assert_eq!(registry.hive_count(), snapshot.hives.len());
     assert_eq!(registry.total_worker_count(), all.len());
-    assert_eq!(names(registry.list_all_workers()), listed(&|_| true));
-    assert_eq!(names(registry.find_idle_workers()), listed(&|worker| worker.state == WorkerLifecycle::Idle));
+    assert_eq!(names(registry.list_all_workers()), all.iter().map(|worker| named(worker)).collect::<Vec<_>>());
+    assert_eq!(names(registry.find_idle_workers()), found(&|worker| worker.state == WorkerLifecycle::Idle));
     for model in 0..MODELS {
         let model = format!("m{model}");
-        let loaded = listed(&|worker| worker.model_id.as_deref() == Some(&*model));
+        let loaded = found(&|worker| worker.model_id.as_deref() == Some(&*model));
         assert_eq!(names(registry.find_workers_by_model(&model)), loaded);
     }
     for worker in &all {

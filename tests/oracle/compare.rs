@@ -145,7 +145,7 @@ impl Oracle {
             total.is_some_and(|total| total.saturating_sub(used) >= vram_mb * MIB)
         };
         self.workers()
-            .filter(|(hive, worker)| fits(hive, &worker.record))
+            .filter(|(hive, worker)| self.is_live(hive) && fits(hive, &worker.record))
             .map(|(_, worker)| found(worker))
             .collect()
     }
