@@ -16,8 +16,7 @@
 //! | `LOOM_MATRIX_ONLY` | this one case, by name |
 #![cfg(loom)]
 
-use std::collections::BTreeSet;
-use std::fmt::{Debug, Display};
+use std::fmt::Debug;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -413,22 +412,22 @@ impl Case {
         };
         (self.start.make)(&mut world);
         let world = Arc::new(world);
-        let (mine, others) = self.calls.split_first().expect("there is a call");
         let beside = |call: &&'static Call| {
             let (world, run) = (world.clone(), call.run);
             thread::spawn(move || run(&world))
         };
-        let others: Vec<_> = others.iter().map(beside).collect();
-        (mine.run)(&world);
-        others.into_iter().for_each(|other| other.join().expect("no panic"));
+        let all: Vec<_> = self.calls.iter().map(beside).collect();
+        all.into_iter().for_each(|one| one.join().expect("no panic"));
 
         let mut faults = std::mem::take(&mut *world.faults.lock().expect("never poisoned"));
         at_rest(&world.registry, &mut faults);
         // All is given back: whoever was hidden by it is seen again.
-        let held = [&world.held, &world.made]
-            .map(|held| std::mem::take(&mut *held.lock().expect("never poisoned")));
-        drop(held);
-        at_rest(&world.registry, &mut faults);
+        let mut held = std::mem::take(&mut *world.held.lock().expect("never poisoned"));
+        held.append(&mut world.made.lock().expect("never poisoned"));
+        if !held.is_empty() {
+            drop(held);
+            at_rest(&world.registry, &mut faults);
+        }
         assert!(faults.is_empty(), "{}: {}", self.name(), faults.join("; "));
     }
 }
@@ -439,68 +438,73 @@ impl Case {
 fn at_rest(registry: &HiveRegistry, faults: &mut Vec<String>) {
     let snapshot = registry.snapshot();
     let told = workers(&snapshot);
-    let mut same = |what: String, is: &dyn Display, should: &dyn Display| {
-        if is.to_string() != should.to_string() {
-            faults.push(format!("{what}: {is}, by a scan {should}"));
-        }
-    };
     let reserved: u64 = told.iter().map(|told| u64::from(told.of.reservations)).sum();
-    same("reservations open".into(), &registry.stats().reservations_open, &reserved);
-    same("workers".into(), &registry.total_worker_count(), &told.len());
-    same("hives".into(), &registry.hive_count(), &snapshot.hives.len());
+    same(faults, "reservations open", "", &registry.stats().reservations_open, &reserved);
+    same(faults, "workers", "", &registry.total_worker_count(), &told.len());
+    same(faults, "hives", "", &registry.hive_count(), &snapshot.hives.len());
 
     // A list names the live; whether others, too, is told elsewhere (C4).
-    let listed = |list: Vec<(HiveId, Arc<WorkerInfo>)>| -> BTreeSet<String> {
-        let live = |hive: &HiveId| snapshot.hives.iter().any(|told| told.online && told.state.hive_id == *hive);
-        list.iter().filter(|(hive, _)| live(hive)).map(|(_, worker)| path(worker)).collect()
+    let is_live =
+        |hive: &HiveId| snapshot.hives.iter().any(|told| told.online && told.state.hive_id == *hive);
+    let listed = |mut list: Vec<(HiveId, Arc<WorkerInfo>)>| {
+        list.retain(|(hive, _)| is_live(hive));
+        list
     };
-    let live = |keep: &dyn Fn(&WorkerInfo) -> bool| -> BTreeSet<String> {
-        let kept = told.iter().filter(|told| told.online && keep(&told.of.worker));
-        kept.map(|told| path(&told.of.worker)).collect()
+    let live = |keep: &dyn Fn(&WorkerInfo) -> bool| -> Vec<_> {
+        let kept = told.iter().filter(|told| told.online && keep(told.worker()));
+        kept.map(|told| (told.of.worker.hive_id.clone(), told.of.worker.clone())).collect()
     };
     let is_idle = |worker: &WorkerInfo| worker.state == WorkerLifecycle::Idle;
-    same("idle".into(), &text(listed(registry.find_idle_workers())), &text(live(&is_idle)));
+    same(faults, "idle workers", "", &listed(registry.find_idle_workers()), &live(&is_idle));
     for told in &told {
-        let id = &told.of.worker.worker_id;
-        same(format!("{id} looked up"), &registry.get_worker(id).is_some(), &true);
+        let id = &told.worker().worker_id;
+        same(faults, "looked up:", id, &registry.get_worker(id).is_some(), &true);
     }
 
     for model in [MODEL, OTHER, "nobody's"] {
         let has = |worker: &WorkerInfo| worker.model_id.as_deref() == Some(model);
-        same(model.into(), &text(listed(registry.find_workers_by_model(model))), &text(live(&has)));
-        let of_model = || told.iter().filter(|told| has(&told.of.worker));
-        let idle = || told.iter().filter(|told| is_idle(&told.of.worker));
+        same(faults, "workers of", model, &listed(registry.find_workers_by_model(model)), &live(&has));
+        let of_model = || told.iter().filter(|told| has(told.worker()));
+        let idle = || told.iter().filter(|told| is_idle(told.worker()));
         let counted = |wanted: Standing| of_model().filter(|told| told.standing == wanted).count();
         let explained = registry.explain(model);
         let counts = [
-            ("workers", explained.workers, of_model().count()),
-            ("eligible", explained.eligible, counted(Standing::Eligible)),
-            ("stale", explained.stale, counted(Standing::Stale)),
-            ("unhealthy", explained.unhealthy, counted(Standing::Unhealthy)),
-            ("draining", explained.draining, counted(Standing::Draining)),
-            ("full", explained.full, counted(Standing::Full)),
-            (
-                "fallbacks",
-                explained.idle_fallbacks,
-                idle().filter(|told| told.standing == Standing::Eligible).count(),
-            ),
+            explained.workers,
+            explained.eligible,
+            explained.stale,
+            explained.unhealthy,
+            explained.draining,
+            explained.full,
+            explained.idle_fallbacks,
         ];
-        for (what, is, should) in counts {
-            same(format!("{what} of {model}"), &is, &should);
-        }
+        let scanned = [
+            of_model().count(),
+            counted(Standing::Eligible),
+            counted(Standing::Stale),
+            counted(Standing::Unhealthy),
+            counted(Standing::Draining),
+            counted(Standing::Full),
+            idle().filter(|told| told.standing == Standing::Eligible).count(),
+        ];
+        same(faults, "counts of", model, &counts, &scanned);
 
         let best = of_model().filter_map(Told::rank).min().or_else(|| idle().filter_map(Told::rank).min());
-        let best = text(best.iter());
-        let rank = |worker: &WorkerInfo| {
-            let of = told.iter().find(|told| path(&told.of.worker) == path(worker));
-            text(of.map(|told| told.rank()).iter().flatten())
+        let rank = |found: &WorkerInfo| {
+            let is_found = |told: &&Told<'_>| std::ptr::eq(told.worker(), found);
+            told.iter().find(is_found).and_then(Told::rank)
         };
-        let ranked = |found: &Found| found.as_ref().map_or_else(|| text::<[u8; 0]>([]), |(_, found)| rank(found));
-        same(format!("find {model}"), &ranked(&registry.find_best_worker_for_model(model)), &best);
-        same(format!("explained pick of {model}"), &ranked(&explained.pick), &best);
+        let ranked = |found: &Found| found.as_ref().map(|(_, worker)| rank(worker));
+        let best = best.map(Some);
+        same(faults, "find", model, &ranked(&registry.find_best_worker_for_model(model)), &best);
+        same(faults, "explained pick of", model, &ranked(&explained.pick), &best);
         let reserved = registry.reserve_worker_for_model(model);
-        let reserved = reserved.map(|made| (made.worker().hive_id.clone(), made.shared_worker().clone()));
-        same(format!("reserve {model}"), &ranked(&reserved), &best);
+        same(faults, "reserve", model, &reserved.map(|made| rank(made.worker())), &best);
+    }
+}
+
+fn same<T: PartialEq + Debug>(faults: &mut Vec<String>, what: &str, of: &str, is: &T, should: &T) {
+    if is != should {
+        faults.push(format!("{what} {of}: {is:?}, by a scan {should:?}"));
     }
 }
 
@@ -549,9 +553,13 @@ fn standing(online: bool, stops: bool, told: &WorkerSnapshot) -> Standing {
 }
 
 impl Told<'_> {
+    fn worker(&self) -> &WorkerInfo {
+        &self.of.worker
+    }
+
     /// S2, S3; among equals any may be found (S4).
     fn rank(&self) -> Option<(bool, u64, bool)> {
-        let worker = &self.of.worker;
+        let worker = self.worker();
         let rank = (
             worker.health_status != WorkerHealth::Healthy,
             self.of.load,
@@ -559,14 +567,6 @@ impl Told<'_> {
         );
         (self.standing == Standing::Eligible).then_some(rank)
     }
-}
-
-fn path(worker: &WorkerInfo) -> String {
-    format!("{}/{}", worker.hive_id, worker.worker_id)
-}
-
-fn text<I: IntoIterator<Item: Debug>>(items: I) -> String {
-    format!("{:?}", items.into_iter().collect::<Vec<_>>())
 }
 
 // === the walk ===
