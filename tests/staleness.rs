@@ -33,14 +33,16 @@ enum Beats {
     Staggered,
 }
 
+/// The `max_concurrency` that the worker of a queue reports.
+type Limit = fn(usize) -> Option<u32>;
+
 struct Setting {
     /// Requests in a mean service time, for each queue.
     load: f64,
     /// Seconds between the heartbeats of a hive.
     period: f64,
     beats: Beats,
-    /// What a worker reports.
-    limit: fn(usize) -> Option<u32>,
+    limit: Limit,
 }
 
 /// What happens next; microseconds since the start, then a number that makes events at one moment come in order.
@@ -146,7 +148,7 @@ fn simulate(setting: &Setting) -> f64 {
 }
 
 #[track_caller]
-fn assert_no_herding(load: f64, limits: &[(&str, fn(usize) -> Option<u32>)]) {
+fn assert_no_herding(load: f64, limits: &[(&str, Limit)]) {
     let mut past = Vec::new();
     for (limited, limit) in limits {
         for period in [0.5, 5.0, 50.0] {
