@@ -98,7 +98,7 @@ loom-mutants: ## Planted bugs, on a copy: loom must catch each (tests/mutants)
 
 verify: ## The deep sizes: more interleavings, more cases, longer threads, optimised
 	$(MAKE) loom LOOM_BOUND=100
-	$(MAKE) loom-matrix SECONDS= TRIPLES=200 MATRIX_SEED=$$(date +%s)
+	$(MAKE) loom-matrix SECONDS= TRIPLES=50 MATRIX_SEED=$$(date +%s)
 	PROPTEST_CASES=10000 $(CARGO) test --release --test properties
 	HIVE_THREADS_SECONDS=60 $(CARGO) test --release --test threads -- --nocapture
 	HIVE_SILENT_WORKERS=800000 $(CARGO) test --release --test mass_silence -- --nocapture
