@@ -12,7 +12,7 @@
 //! | `LOOM_MATRIX_SECONDS` | no case begins later than that; no bound by default |
 //! | `LOOM_MATRIX_SEED` | in which order cases are walked, and which triples are drawn; 1 by default |
 //! | `LOOM_MATRIX_TRIPLES` | how many triples are drawn beside the pairs, by the seed and as many always the same; 0 by default |
-//! | `LOOM_MATRIX_CASE_SECONDS` | a case stops after so long, and is told as cut short; a twentieth of all, 2 to 30 |
+//! | `LOOM_MATRIX_CASE_SECONDS` | a case stops after so long, and is told as cut short; a twentieth of all, 5 to 30 |
 //! | `LOOM_MATRIX_ONLY` | this one case, by name |
 #![cfg(loom)]
 
@@ -600,7 +600,7 @@ impl Rng {
 fn walk(seed: u64, cases: Vec<Case>) {
     let begun = Instant::now();
     let seconds: Option<u64> = setting("LOOM_MATRIX_SECONDS");
-    let share = seconds.map_or(30, |seconds| (seconds / 20).clamp(2, 30));
+    let share = seconds.map_or(30, |seconds| (seconds / 20).clamp(5, 30));
     let case_seconds = Duration::from_secs(setting("LOOM_MATRIX_CASE_SECONDS").unwrap_or(share));
     let is_over = || seconds.is_some_and(|seconds| begun.elapsed() >= Duration::from_secs(seconds));
     let (next, explored, runs) = (AtomicUsize::new(0), AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
