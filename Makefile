@@ -30,10 +30,10 @@ FUZZ_DICT_ingest_json := -dict=$(CURDIR)/fuzz/json.dict
 # With a target named, build scripts and macros go without the sanitizer.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 # Not those that measure memory, which the sanitizer changes, nor the examples as programs, nor loom, empty here.
-ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom, $(basename $(notdir $(wildcard tests/*.rs))))
+ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom loom_matrix, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-c test-python test-pip python lint-python bench-python header install-c loom loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust test-c test-python test-pip python lint-python bench-python header install-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -43,7 +43,7 @@ help: ## This list
 run: ## A live fleet in the terminal: this machine beside generated hives (SECONDS=20)
 	@$(CARGO) run --quiet --release --example fleet -- --seconds $(SECONDS) $(ARGS)
 
-test: test-rust test-c test-python loom ## Every test at its everyday size
+test: test-rust test-c test-python loom loom-matrix ## Every test at its everyday size
 
 test-rust:
 # Not --all-targets, which would make a test of the Python module, for which an interpreter would have to be linked.
@@ -86,11 +86,19 @@ bench-python: ## The same calls from Python, beside a registry of plain dicts; J
 loom: ## Interleavings explored on the code that ships (LOOM_BOUND=2)
 	$(LOOM) $(CARGO) test --profile loom --test loom
 
+MATRIX_SEED ?= 1
+TRIPLES ?= 0
+loom-matrix: LOOM_BOUND = 3
+loom-matrix: ## Every two calls beside each other, by loom, for so long; all of them where SECONDS is empty (SECONDS=20 MATRIX_SEED=1 TRIPLES=0)
+	LOOM_MATRIX_SECONDS=$(SECONDS) LOOM_MATRIX_SEED=$(MATRIX_SEED) LOOM_MATRIX_TRIPLES=$(TRIPLES) \
+		$(LOOM) $(CARGO) test --profile loom --test loom_matrix -- --nocapture
+
 loom-mutants: ## Planted bugs, on a copy: loom must catch each (tests/mutants)
 	tests/mutants/run
 
 verify: ## The deep sizes: more interleavings, more cases, longer threads, optimised
 	$(MAKE) loom LOOM_BOUND=100
+	$(MAKE) loom-matrix SECONDS= TRIPLES=50 MATRIX_SEED=$$(date +%s)
 	PROPTEST_CASES=10000 $(CARGO) test --release --test properties
 	HIVE_THREADS_SECONDS=60 $(CARGO) test --release --test threads -- --nocapture
 	HIVE_SILENT_WORKERS=800000 $(CARGO) test --release --test mass_silence -- --nocapture
@@ -108,6 +116,7 @@ verify: ## The deep sizes: more interleavings, more cases, longer threads, optim
 
 verify-ci: ## The bounded part of `verify` that CI runs
 	$(MAKE) loom LOOM_BOUND=4
+	$(MAKE) loom-matrix SECONDS=120
 	PROPTEST_CASES=2000 $(CARGO) test --release --test properties
 	HIVE_THREADS_SECONDS=10 $(CARGO) test --release --test threads -- --nocapture
 	HIVE_SILENT_WORKERS=800000 $(CARGO) test --release --test mass_silence -- --nocapture
@@ -172,7 +181,7 @@ $(TOOLS)/bin/gungraun-runner:
 lint: ## Formatting, clippy, documentation: without a warning
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(CARGO) clippy --profile loom --lib --test loom -- -D warnings
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(CARGO) clippy --profile loom --lib --test loom --test loom_matrix -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 lint-benches: ## The same for the crates beside the workspace; clippy not for the peers, which build for long

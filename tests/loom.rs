@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use hive_registry::{
-    Candidates, EventKind, FeedError, HiveHeartbeatPayload, HiveRegistry, ManualClock, Policy, Reservation,
-    WorkerState,
+    Candidates, EventKind, FeedError, HiveHeartbeatPayload, HiveRegistry, LeastLoaded, ManualClock, Policy,
+    Reservation, WorkerHealth, WorkerInfo, WorkerState,
 };
 use loom::thread;
 
@@ -492,4 +492,125 @@ fn a_state_is_never_a_mixture() {
         assert_eq!(registry.explain("n").workers, 2);
         assert_eq!(registry.explain("m").workers, 0);
     });
+}
+
+/// Three threads have too many interleavings for no bound at all.
+fn three_threads(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(3).min(3));
+    builder.check(run);
+}
+
+/// The published winner stayed wrong and unmarked, for good: a heartbeat that makes it worse stands between its two
+/// writes, a reservation finds it full by the new limit, a release takes the count to 0, and the reservation settles
+/// its key and takes another, for which nothing was published. Seen from 3 preemptions on.
+#[test]
+fn a_winner_made_worse_against_a_release_and_a_reserve() {
+    three_threads(|| {
+        let registry = registry();
+        let of_four = || WorkerState { gpu_percent: Some(20.0), ..worker("Busy", Some(4)) };
+        let of_three = WorkerState { gpu_percent: Some(50.0), ..worker("Busy", Some(3)) };
+        beat(&registry, "b", vec![of_three]);
+        let _held = registry.reserve_worker_for_model(MODEL).expect("there is room");
+        beat(&registry, "a", vec![of_four()]);
+        let reservation = registry.reserve_worker_for_model(MODEL).expect("there is room");
+        // Published with its one reservation, which leaves it the best.
+        let (hive, _) = registry.find_best_worker_for_model(MODEL).expect("there is room");
+        assert_eq!(hive, "a");
+        let beats = beside(&registry, move |registry| {
+            let worse =
+                WorkerState { health_status: "degraded".into(), max_concurrency: Some(1), ..of_four() };
+            beat(&registry, "a", vec![worse]);
+        });
+        let releases = thread::spawn(move || drop(reservation));
+        let _reserved = registry.reserve_worker_for_model(MODEL);
+        beats.join().expect("no panic");
+        releases.join().expect("no panic");
+        let (hive, _) = registry.find_best_worker_for_model(MODEL).expect("b has room for another");
+        assert_eq!(hive, "b", "healthy before degraded");
+    });
+}
+
+/// C2, the one worker of all: idle without a model, then busy with one, which it is asked for throughout.
+fn while_the_only_worker_loads_the_model(found: impl Fn(&HiveRegistry) -> bool + Send + Sync + 'static) {
+    loom::model(move || {
+        let registry = registry();
+        beat(&registry, "a", vec![WorkerState { model_id: None, ..worker("Idle", None) }]);
+        let other = beside(&registry, move |registry| beat(&registry, "a", vec![worker("Busy", None)]));
+        assert!(found(&registry), "it would have served throughout");
+        other.join().expect("no panic");
+        assert!(found(&registry));
+    });
+}
+
+/// A pick looked for the model before the worker had it, and among the idle after it had left them.
+#[test]
+fn a_find_while_the_only_worker_loads_the_model() {
+    while_the_only_worker_loads_the_model(|registry| registry.find_best_worker_for_model(MODEL).is_some());
+}
+
+/// The same for a reservation.
+#[test]
+fn a_reserve_while_the_only_worker_loads_the_model() {
+    while_the_only_worker_loads_the_model(|registry| registry.reserve_worker_for_model(MODEL).is_some());
+}
+
+/// The same for a policy of the library's.
+#[test]
+fn a_pick_by_policy_while_the_only_worker_loads_the_model() {
+    while_the_only_worker_loads_the_model(|registry| registry.pick(MODEL, &LeastLoaded).is_some());
+}
+
+/// The same for a policy of one's own, and a reservation.
+#[test]
+fn a_reserve_by_policy_while_the_only_worker_loads_the_model() {
+    while_the_only_worker_loads_the_model(|registry| registry.reserve_with(MODEL, &First).is_some());
+}
+
+/// The other way: busy with a model that nobody asks for, then idle; and the reverse of the above, for the model.
+#[test]
+fn a_find_while_the_only_worker_unloads_the_model() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", vec![worker("Busy", None)]);
+        let idle = || vec![WorkerState { model_id: None, ..worker("Idle", None) }];
+        let other = beside(&registry, move |registry| beat(&registry, "a", idle()));
+        assert!(registry.find_best_worker_for_model(MODEL).is_some(), "it would have served throughout");
+        other.join().expect("no panic");
+        assert!(registry.find_best_worker_for_model("another").is_some());
+    });
+}
+
+/// C2: the best worker degrades; another, healthy and half busy, is there throughout.
+fn while_the_best_degrades(found: impl Fn(&HiveRegistry) -> Option<WorkerInfo> + Send + Sync + 'static) {
+    loom::model(move || {
+        let registry = registry();
+        let of = |gpu: f32| WorkerState { gpu_percent: Some(gpu), ..worker("Busy", None) };
+        beat(&registry, "a", vec![of(0.0)]);
+        beat(&registry, "b", vec![of(50.0)]);
+        let other = beside(&registry, move |registry| {
+            beat(&registry, "a", vec![WorkerState { health_status: "degraded".into(), ..of(100.0) }]);
+        });
+        let found = found(&registry).expect("b is there throughout");
+        assert_eq!(found.health_status, WorkerHealth::Healthy, "the new record, by the rank of the old one");
+        other.join().expect("no panic");
+    });
+}
+
+/// Within one heartbeat a pick returned a worker's new record by the rank of its old one.
+#[test]
+fn a_find_while_the_best_degrades() {
+    while_the_best_degrades(|registry| Some((*registry.find_best_worker_for_model(MODEL)?.1).clone()));
+}
+
+/// The same for a reservation.
+#[test]
+fn a_reserve_while_the_best_degrades() {
+    while_the_best_degrades(|registry| Some(registry.reserve_worker_for_model(MODEL)?.worker().clone()));
+}
+
+/// The same for the policy that is the default rule.
+#[test]
+fn a_pick_by_policy_while_the_best_degrades() {
+    while_the_best_degrades(|registry| Some((*registry.pick(MODEL, &LeastLoaded)?.1).clone()));
 }

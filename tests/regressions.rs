@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{T0, apply, beat, process, registry, registry_with, worker, worker_in};
 use hive_registry::{
     Candidates, EventKind, FeedError, HeartbeatError, HeartbeatOutcome, LeastLoaded, Limits, LivenessClock,
-    Policy, PowerOfChoices, Random, WorkerState,
+    Policy, PowerOfChoices, Random, RoundRobin, WorkerState,
 };
 
 /// Reservations through models made idle keys stale, and more than 64 of these made the next fallback correct
@@ -154,4 +154,129 @@ fn a_random_policy_finds_the_only_free_worker_of_a_thousand() {
     freed.release();
     let (_, found) = registry.pick("m", &Random).expect("one is free");
     assert_eq!(found.worker_id, id);
+}
+
+// === S8 ===
+
+/// A policy from a closure.
+struct Choose<F>(F);
+
+impl<F: Fn(&Candidates<'_>) -> Option<usize> + Send + Sync> Policy for Choose<F> {
+    fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
+        (self.0)(candidates)
+    }
+}
+
+/// The place of the candidate of this id, if it is one.
+fn place(candidates: &Candidates<'_>, id: &str) -> Option<usize> {
+    candidates.iter().find(|(_, found)| found.worker.worker_id == id).map(|(at, _)| at)
+}
+
+/// `RoundRobin` remembered an index: with three workers, one of them ready at every other beat, those that stayed had
+/// 120 and 480 of 720 picks.
+#[test]
+fn s8_round_robin_is_even_among_those_that_stay() {
+    for flaps in 0..3 {
+        // It drains and serves again, or it goes and comes.
+        for goes in [false, true] {
+            let (registry, _) = registry();
+            let mut each = [0_usize; 3];
+            for turn in 0..720 {
+                let is_there = turn % 2 == 0;
+                for n in 0..3 {
+                    let id = n.to_string();
+                    let workers = match n == flaps && !is_there {
+                        true if goes => Vec::new(),
+                        away => vec![worker_in(if away { "Draining" } else { "Busy" }, &id, "m")],
+                    };
+                    apply(&registry, beat(&id, T0 + turn, workers));
+                }
+                let held = registry.reserve_with("m", &RoundRobin).expect("two are there throughout");
+                each[held.worker().worker_id.parse::<usize>().expect("ids are numbers")] += 1;
+            }
+            let stay: Vec<_> = (0..3).filter(|n| *n != flaps).map(|n| each[n]).collect();
+            assert!(stay[0].abs_diff(stay[1]) <= 2, "{flaps} comes and goes: {each:?}");
+        }
+    }
+}
+
+/// A policy that lost three races was overruled by the default rule, which chose whom it had left out.
+#[test]
+fn s8_what_a_policy_leaves_out_is_not_chosen_after_lost_races() {
+    let (registry, _) = registry();
+    let one = |id: &str| WorkerState { max_concurrency: Some(1), ..worker_in("Busy", id, "m") };
+    let workers = ["1", "2", "3", "4"].map(one).into_iter().chain([worker("out", "m")]).collect();
+    apply(&registry, beat("h", T0, workers));
+    let stolen = std::sync::Mutex::new(Vec::new());
+    let loses = Choose(|candidates: &Candidates<'_>| {
+        let wanted = ["1", "2", "3", "4"].into_iter().find(|id| place(candidates, id).is_some())?;
+        let chosen = place(candidates, wanted);
+        let steals = Choose(|candidates: &Candidates<'_>| place(candidates, wanted));
+        stolen.lock().unwrap().extend(registry.reserve_with("m", &steals));
+        chosen
+    });
+    let held = registry.reserve_with("m", &loses);
+    assert!(held.is_none(), "{held:?}");
+    assert!(stolen.lock().unwrap().len() >= 3);
+}
+
+/// The same for a pick, whose choices go while it is made.
+#[test]
+fn s8_what_a_policy_leaves_out_is_not_picked_when_its_choices_go() {
+    let (registry, _) = registry();
+    for id in ["1", "2", "3", "4"] {
+        apply(&registry, beat(id, T0, vec![worker(id, "m")]));
+    }
+    apply(&registry, beat("out", T0, vec![WorkerState { gpu_percent: Some(0.0), ..worker("out", "m") }]));
+    let loses = Choose(|candidates: &Candidates<'_>| {
+        let wanted = ["1", "2", "3", "4"].into_iter().find(|id| place(candidates, id).is_some())?;
+        let chosen = place(candidates, wanted);
+        assert!(registry.remove_hive(wanted));
+        chosen
+    });
+    assert_eq!(registry.pick("m", &loses), None);
+}
+
+/// Callables from Python gave the reservations of equally loaded workers to a few of them; the library's own policies are
+/// to keep S4's turn.
+#[test]
+fn s8_equals_are_reserved_in_turn() {
+    let in_turn = |policy: &dyn Policy| {
+        let (registry, _) = registry();
+        apply(&registry, beat("h", T0, (0..8).map(|n| worker(&n.to_string(), "m")).collect()));
+        let reserve = |_| {
+            let held = registry.reserve_with("m", policy).expect("all are idle");
+            held.worker().worker_id.parse().expect("ids are numbers")
+        };
+        (0..800).map(reserve).collect::<Vec<usize>>()
+    };
+    for policy in [&LeastLoaded as &dyn Policy, &PowerOfChoices { d: 8 }] {
+        assert!(in_turn(policy).into_iter().enumerate().all(|(turn, worker)| worker == turn % 8));
+    }
+    // Of two that are drawn the one reserved last loses.
+    let of_two = in_turn(&PowerOfChoices { d: 2 });
+    assert!(of_two.windows(2).all(|two| two[0] != two[1]), "{of_two:?}");
+    assert!((0..8).all(|worker| of_two.contains(&worker)), "{of_two:?}");
+}
+
+/// A worker whose count had changed since a policy looked counted as lost, though it had room.
+#[test]
+fn s8_the_chosen_worker_is_taken_whenever_it_has_room() {
+    let (registry, _) = registry();
+    let ten = WorkerState { max_concurrency: Some(10), ..worker_in("Busy", "chosen", "m") };
+    apply(&registry, beat("h", T0, vec![ten, worker("other", "m")]));
+    let (asked, meanwhile) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+    let busy = Choose(|candidates: &Candidates<'_>| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        let chosen = place(candidates, "chosen");
+        let same = Choose(|candidates: &Candidates<'_>| place(candidates, "chosen"));
+        meanwhile.lock().unwrap().extend(registry.reserve_with("m", &same));
+        chosen
+    });
+    for n in 1..=5 {
+        let held = registry.reserve_with("m", &busy).expect("it has room");
+        assert_eq!((held.worker().worker_id.as_str(), asked.load(Ordering::Relaxed)), ("chosen", n));
+        meanwhile.lock().unwrap().push(held);
+    }
+    assert_eq!(meanwhile.lock().unwrap().len(), 10, "its places");
 }
