@@ -15,7 +15,7 @@ GUNGRAUN := 0.18.1
 # Preemptions that loom explores: 2 in `make test`; `make verify` sets no bound that these scenarios reach.
 LOOM_BOUND ?= 2
 SECONDS ?= 20
-LOOM := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=$(LOOM_BOUND)
+LOOM = RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=$(LOOM_BOUND)
 COUNT := GUNGRAUN_RUNNER=$(TOOLS)/bin/gungraun-runner $(CARGO) run --profile bench --locked \
 	--manifest-path benches/count/Cargo.toml
 # What `make bench` measured, for the report to read.

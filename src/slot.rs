@@ -164,13 +164,14 @@ impl Slot {
     }
 
     /// The same for the book of `side`, under its lock, which says in the word what the book is about to know: whoever
-    /// takes a reservation back afterwards sees it and comes to the lock; what was changed before is seen here.
+    /// takes a reservation back afterwards sees it and comes to the lock; what was taken back before is seen here. Mostly
+    /// the word says so already. If an older word than the newest was read then, whoever changed it comes to the lock
+    /// yet: had he been there, it would be seen.
     pub(crate) fn tell(&self, side: Side) -> Option<Told> {
         let counted = COUNTED[side as usize];
-        let word = self.change(|word| {
-            let counts = if word & FIELD > 0 { counted } else { 0 };
-            Some(word & !counted | counts)
-        })?;
+        let says = |word: u64| word & !counted | if word & FIELD > 0 { counted } else { 0 };
+        let word = self.word();
+        let word = if says(word.0) == word.0 { word } else { self.change(|word| Some(says(word)))? };
         self.tells(word)
     }
 

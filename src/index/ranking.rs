@@ -447,7 +447,7 @@ impl Ranking {
         }
     }
 
-    /// All members, in no order, [`STEP`] at a time. O(members).
+    /// All members, in the order of registration, [`STEP`] at a time. O(n log n) in the members.
     ///
     /// Nobody is missed who is a member throughout: it goes down from the end of either list, and what moves within
     /// one moves down; what goes over to the other meanwhile is written down.
@@ -477,8 +477,8 @@ impl Ranking {
         drop(moved);
         // The latest record of each.
         found.reverse();
-        found.sort_by_key(|entry| Arc::as_ptr(&entry.slot).addr());
-        found.dedup_by_key(|entry| Arc::as_ptr(&entry.slot).addr());
+        found.sort_by_key(|entry| entry.slot.order());
+        found.dedup_by_key(|entry| entry.slot.order());
         found.retain(|entry| !entry.slot.is_gone());
         found
     }
