@@ -9,6 +9,7 @@ use crate::names::{HiveId, ModelId};
 use crate::reservation::Hold;
 use crate::slot::{Side, Slot};
 use crate::state::{WorkerHealth, WorkerInfo, WorkerLifecycle};
+use crate::wire::{HiveHealth, OperationalStatus};
 
 /// Why a pick goes where it goes; from [`HiveRegistry::explain`](crate::HiveRegistry::explain).
 ///
@@ -27,7 +28,7 @@ pub struct Explanation {
     pub stale: usize,
     /// They or their hive are unhealthy.
     pub unhealthy: usize,
-    /// They are loading.
+    /// They are loading, or their hive is starting.
     pub loading: usize,
     /// They are draining, or their hive is stopping or stopped.
     pub draining: usize,
@@ -114,7 +115,7 @@ impl Core {
                 continue;
             };
             told.workers += 1;
-            *match standing(slot, &record, &view) {
+            *match self.standing(slot, &record, &view) {
                 Standing::Eligible => &mut told.eligible,
                 Standing::Stale => &mut told.stale,
                 Standing::Unhealthy => &mut told.unhealthy,
@@ -132,19 +133,31 @@ impl Core {
     }
 }
 
-fn standing(slot: &Slot, record: &WorkerInfo, view: &View<'_>) -> Standing {
-    if !slot.pulse().is_live(view) {
-        return Standing::Stale;
-    }
-    if record.health_status == WorkerHealth::Unhealthy {
-        return Standing::Unhealthy;
-    }
-    match record.state {
-        WorkerLifecycle::Loading => Standing::Loading,
-        WorkerLifecycle::Draining => Standing::Draining,
-        _ if !slot.pulse().serves() => Standing::Draining,
-        WorkerLifecycle::Other(_) => Standing::Other,
-        WorkerLifecycle::Idle | WorkerLifecycle::Busy if slot.word().is_full() => Standing::Full,
-        WorkerLifecycle::Idle | WorkerLifecycle::Busy => Standing::Eligible,
+impl Core {
+    fn standing(&self, slot: &Slot, record: &WorkerInfo, view: &View<'_>) -> Standing {
+        if !slot.pulse().is_live(view) {
+            return Standing::Stale;
+        }
+        if record.health_status == WorkerHealth::Unhealthy {
+            return Standing::Unhealthy;
+        }
+        if !slot.pulse().serves() {
+            let state = self.cell(slot.hive_id()).and_then(|cell| cell.state.load_full());
+            let hive = state.as_ref().and_then(|state| state.hive.as_deref());
+            return match (hive.map(|hive| (&hive.health_status, hive.operational_status)), &record.state) {
+                (Some((HiveHealth::Unhealthy { .. }, _)), _) => Standing::Unhealthy,
+                (Some((_, OperationalStatus::Starting)), _) | (_, WorkerLifecycle::Loading) => {
+                    Standing::Loading
+                }
+                _ => Standing::Draining,
+            };
+        }
+        match record.state {
+            WorkerLifecycle::Loading => Standing::Loading,
+            WorkerLifecycle::Draining => Standing::Draining,
+            WorkerLifecycle::Other(_) => Standing::Other,
+            WorkerLifecycle::Idle | WorkerLifecycle::Busy if slot.word().is_full() => Standing::Full,
+            WorkerLifecycle::Idle | WorkerLifecycle::Busy => Standing::Eligible,
+        }
     }
 }

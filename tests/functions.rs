@@ -332,7 +332,7 @@ fn update_hive() {
         ..Default::default()
     };
     let mut heartbeat = telemetry("h", T0, vec![process("llm", "8080", "m"), process("llm", "x", "m")]);
-    heartbeat.workers[1].gpu_util_pct = 0.5;
+    heartbeat.workers.as_mut().unwrap()[1].gpu_util_pct = Some(0.5);
     heartbeat.hive.health_status = HiveHealth::Degraded { reason: "hot".into() };
     heartbeat.capabilities = Some(vec![gpu]);
     assert_eq!(registry.update_hive(heartbeat.clone()), Ok(HeartbeatOutcome::Registered));

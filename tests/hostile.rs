@@ -17,8 +17,14 @@ use hive_registry::{
 };
 
 const HIVES: usize = 1_000;
-const LIMITS: Limits =
-    Limits { hives: HIVES, workers: 2 * HIVES, workers_per_hive: 4, models: HIVES, heartbeat_bytes: 4_096 };
+const LIMITS: Limits = Limits {
+    hives: HIVES,
+    workers: 2 * HIVES,
+    workers_per_hive: 4,
+    devices_per_hive: 4,
+    models: HIVES,
+    heartbeat_bytes: 4_096,
+};
 /// What the process around the registry may ask for meanwhile: a heartbeat, an error, a line of output.
 const SLACK: isize = 64 << 10;
 

@@ -126,14 +126,16 @@ impl HiveRegistry {
         self.states().iter().flat_map(|state| state.workers.iter().filter_map(sent)).collect()
     }
 
-    /// Workers whose device has at least `vram_mb` units of 1,048,576 bytes free, as reported (G2); those of
-    /// whose device too little is known are left out. O(workers + hives log hives).
+    /// Workers of live hives (C4) whose device has at least `vram_mb` units of 1,048,576 bytes free, as reported (G2);
+    /// those of whose device too little is known are left out. O(workers + hives log hives), but for the logarithm of
+    /// the workers of one hive.
     #[must_use]
     pub fn find_workers_with_capacity(&self, vram_mb: u64) -> Vec<(HiveId, Arc<WorkerInfo>)> {
         let mut found = Vec::new();
         let wanted = u128::from(vram_mb) << 20;
-        for state in self.states() {
-            let devices = Devices::of(&state.workers);
+        let view = self.0.view();
+        for state in self.states_of(|cell| cell.pulse.is_live(&view)) {
+            let devices = Devices::of(&state);
             let fits = |worker: &&Arc<WorkerInfo>| {
                 devices.free_for(worker).is_some_and(|free| u128::from(free) >= wanted)
             };
