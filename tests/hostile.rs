@@ -92,10 +92,15 @@ fn i2_ever_new_ids_and_models_are_refused_without_a_trace() {
         clock.advance(Duration::from_millis(1));
     }
     (0..HIVES).for_each(|hive| known_answers(&registry, &clock, hive));
+    // A hive's last refusal is kept in words: once in all, however many come.
+    let wordy = beat(&"\u{10ffff}".repeat(64), clock.wall_ms(), vec![]);
+    (0..HIVES).for_each(|hive| {
+        registry.update_hive_state(&known(hive), wordy.clone()).expect_err("that is not its name");
+    });
     let full = held_bytes() - before;
     let bound = full + full / 100 + SLACK;
     let mut most = 0;
-    let mut refusals = 0;
+    let mut refusals = HIVES as u64;
     for n in 0..ids {
         let id = hostile(n);
         let hive = n % HIVES;

@@ -119,7 +119,7 @@ fn s1_an_unhealthy_worker_is_never_picked() {
 }
 
 #[test]
-fn s1_workers_of_a_stopping_stopped_or_unhealthy_hive_are_never_picked() {
+fn s1_workers_of_a_hive_that_is_not_up_or_unhealthy_are_never_picked() {
     let (registry, _) = registry();
     let reason = || "why".into();
     let cases = [
@@ -127,7 +127,7 @@ fn s1_workers_of_a_stopping_stopped_or_unhealthy_hive_are_never_picked() {
         (OperationalStatus::Stopping, HiveHealth::Healthy, false),
         (OperationalStatus::Busy, HiveHealth::Healthy, true),
         (OperationalStatus::Stopped, HiveHealth::Healthy, false),
-        (OperationalStatus::Starting, HiveHealth::Healthy, true),
+        (OperationalStatus::Starting, HiveHealth::Healthy, false),
         (OperationalStatus::Ready, HiveHealth::Unhealthy { reason: reason() }, false),
         (OperationalStatus::Ready, HiveHealth::Degraded { reason: reason() }, true),
     ];
