@@ -197,7 +197,7 @@ struct Note {
 }
 
 impl Note {
-    /// Writes over the last one, so that nothing is dropped under the hive's lock.
+    /// Writes over the last one: under the hive's lock it mostly allocates nothing.
     fn add(&mut self, count: u64, last: &str) {
         self.count += count;
         self.last.clear();

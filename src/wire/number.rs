@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 
 /// A number as it was sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Number<T> {
     /// Null, or not there at all.
+    #[default]
     Unsaid,
     Said(T),
     /// A number, but none of its kind: negative, or a fraction where whole ones count.
@@ -85,12 +86,6 @@ impl<T> From<T> for Number<T> {
 impl<T> From<Option<T>> for Number<T> {
     fn from(number: Option<T>) -> Self {
         number.map_or(Self::Unsaid, Self::Said)
-    }
-}
-
-impl<T> Default for Number<T> {
-    fn default() -> Self {
-        Self::Unsaid
     }
 }
 
