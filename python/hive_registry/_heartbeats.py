@@ -163,7 +163,7 @@ def encode(heartbeat: object) -> bytes:
 
 def _known(heartbeat: object) -> object:
     """The same, but that what its workers say with NaN or infinity is None."""
-    if dataclasses.is_dataclass(heartbeat):
+    if dataclasses.is_dataclass(heartbeat) and not isinstance(heartbeat, type):
         heartbeat = _plain(heartbeat)
     if isinstance(heartbeat, Mapping):
         beat = cast("Mapping[object, object]", heartbeat)
@@ -174,7 +174,7 @@ def _known(heartbeat: object) -> object:
 
 
 def _known_worker(worker: object) -> object:
-    if dataclasses.is_dataclass(worker):
+    if dataclasses.is_dataclass(worker) and not isinstance(worker, type):
         worker = _plain(worker)
     if not isinstance(worker, Mapping):
         return worker
