@@ -215,7 +215,7 @@ typedef enum hive_liveness_t {
  */
 typedef enum hive_operational_t {
     /**
-     * Coming up: its workers may be picked, it takes no new ones.
+     * Coming up: its workers are not picked yet.
      */
     HIVE_OPERATIONAL_STARTING = 0,
     /**
@@ -466,10 +466,84 @@ typedef struct hive_worker_report_t {
      */
     struct hive_opt_f32_t gpu_percent;
     /**
-     * Requests it takes at once, at least 1.
+     * Requests it takes at once, at least 1; 0 counts as not reported.
      */
     struct hive_opt_u32_t max_concurrency;
 } hive_worker_report_t;
+
+/**
+ * What a hive says about itself.
+ */
+typedef struct hive_info_t {
+    /**
+     * Its name.
+     */
+    struct hive_str_t id;
+    /**
+     * Its host name or address; what is neither makes no url.
+     */
+    struct hive_str_t hostname;
+    /**
+     * The port of its own service.
+     */
+    uint16_t port;
+    /**
+     * What it is doing: a `hive_operational_t`.
+     */
+    uint32_t operational_status;
+    /**
+     * How it feels: a `hive_health_t`.
+     */
+    uint32_t health_status;
+    /**
+     * Why it does not feel well: not empty, unless it is healthy; then NULL.
+     */
+    struct hive_str_t health_reason;
+    /**
+     * The version of its software.
+     */
+    struct hive_str_t version;
+} hive_info_t;
+
+/**
+ * A number that may be missing; all zero is missing.
+ */
+typedef struct hive_opt_f64_t {
+    /**
+     * Whether there is one.
+     */
+    bool some;
+    /**
+     * The number.
+     */
+    double value;
+} hive_opt_f64_t;
+
+/**
+ * A device that a hive declares.
+ */
+typedef struct hive_device_t {
+    /**
+     * Its name on the hive, "GPU-0".
+     */
+    struct hive_str_t id;
+    /**
+     * What it is, "NVIDIA RTX 4090".
+     */
+    struct hive_str_t name;
+    /**
+     * "cuda", "cpu", "metal" or other.
+     */
+    struct hive_str_t device_type;
+    /**
+     * Memory, GiB; 1,048,576 at most.
+     */
+    struct hive_opt_f64_t vram_gb;
+    /**
+     * "8.9"; NULL if not known.
+     */
+    struct hive_str_t compute_capability;
+} hive_device_t;
 
 /**
  * A heartbeat: the full state of one hive's workers; one it does not name is gone.
@@ -499,41 +573,20 @@ typedef struct hive_heartbeat_t {
      * A counter within the boot.
      */
     struct hive_opt_u64_t seq;
+    /**
+     * What the hive says about itself; NULL if nothing, and then nothing is known from now on. Its `id` may be missing.
+     */
+    const struct hive_info_t *hive_info;
+    /**
+     * Its devices; NULL if it does not tell, and then none are known from now on; any other pointer with a length of 0 if
+     * it has none.
+     */
+    const struct hive_device_t *capabilities;
+    /**
+     * How many.
+     */
+    size_t capabilities_len;
 } hive_heartbeat_t;
-
-/**
- * What a hive says about itself in the telemetry form.
- */
-typedef struct hive_info_t {
-    /**
-     * Its name.
-     */
-    struct hive_str_t id;
-    /**
-     * Its host name or address.
-     */
-    struct hive_str_t hostname;
-    /**
-     * The port of its own service.
-     */
-    uint16_t port;
-    /**
-     * What it is doing: a `hive_operational_t`.
-     */
-    uint32_t operational_status;
-    /**
-     * How it feels: a `hive_health_t`.
-     */
-    uint32_t health_status;
-    /**
-     * Why it does not feel well: not empty, unless it is healthy; then NULL.
-     */
-    struct hive_str_t health_reason;
-    /**
-     * The version of its software.
-     */
-    struct hive_str_t version;
-} hive_info_t;
 
 /**
  * What a hive sent of one process, in the telemetry form. The texts live as long as the handle they came from.
@@ -572,9 +625,9 @@ typedef struct hive_process_t {
      */
     uint64_t uptime_s;
     /**
-     * GPU in use, percent; 0 means idle.
+     * GPU in use, percent; 0 means idle, and so does none: the GPU does not tell.
      */
-    float gpu_util_pct;
+    struct hive_opt_f32_t gpu_util_pct;
     /**
      * VRAM in use, units of 1,048,576 bytes.
      */
@@ -590,46 +643,6 @@ typedef struct hive_process_t {
 } hive_process_t;
 
 /**
- * A number that may be missing; all zero is missing.
- */
-typedef struct hive_opt_f64_t {
-    /**
-     * Whether there is one.
-     */
-    bool some;
-    /**
-     * The number.
-     */
-    double value;
-} hive_opt_f64_t;
-
-/**
- * A device that a hive declares.
- */
-typedef struct hive_device_t {
-    /**
-     * Its name on the hive, "GPU-0".
-     */
-    struct hive_str_t id;
-    /**
-     * What it is, "NVIDIA RTX 4090".
-     */
-    struct hive_str_t name;
-    /**
-     * "cuda", "cpu", "metal" or other.
-     */
-    struct hive_str_t device_type;
-    /**
-     * Memory, GiB.
-     */
-    struct hive_opt_f64_t vram_gb;
-    /**
-     * "8.9"; NULL if not known.
-     */
-    struct hive_str_t compute_capability;
-} hive_device_t;
-
-/**
  * The telemetry form of a heartbeat: the hive describes itself and its processes.
  */
 typedef struct hive_telemetry_t {
@@ -642,7 +655,8 @@ typedef struct hive_telemetry_t {
      */
     struct hive_str_t timestamp;
     /**
-     * All its worker processes.
+     * All its worker processes; NULL if it says nothing of them, and then they stay as they were; any other pointer with
+     * a length of 0 if it has none.
      */
     const struct hive_process_t *workers;
     /**
@@ -729,6 +743,10 @@ typedef struct hive_config_t {
      * The source of time; NULL for the system's. The registry keeps its time, not the handle.
      */
     const struct hive_clock_t *clock;
+    /**
+     * Devices that one hive declares; 256.
+     */
+    struct hive_opt_u64_t max_devices_per_hive;
 } hive_config_t;
 
 /**
@@ -939,6 +957,22 @@ typedef struct hive_hive_stats_t {
      * Workers that vanished since it was registered.
      */
     uint64_t workers_removed;
+    /**
+     * What its heartbeats said that counts as not reported: an empty text, a number that is none.
+     */
+    uint64_t complaints;
+    /**
+     * The last of these; NULL if none. As `hive_id`, empty from `hive_registry_hive_stats`.
+     */
+    struct hive_str_t last_complaint;
+    /**
+     * Heartbeats refused since it was registered, as far as it could be read whose they were.
+     */
+    uint64_t refusals;
+    /**
+     * The error of the last of these; NULL if none. As `hive_id`, empty from `hive_registry_hive_stats`.
+     */
+    struct hive_str_t last_refusal;
 } hive_hive_stats_t;
 
 /**
@@ -1080,8 +1114,8 @@ const struct hive_worker_t *hive_event_worker(const struct hive_event_t *event);
 void hive_event_free(struct hive_event_t *event);
 
 /**
- * Applies a heartbeat from JSON, of either form: "hive_id" marks the plain one, "hive" the telemetry one. Whole or
- * not at all; once it returns, every query sees it. `out_applied` may be NULL, else becomes a `hive_applied_t`.
+ * Applies a heartbeat from JSON, of any form: "hive_id" marks the plain one, "hive" the telemetry one, and "hive_id"
+ * with the "type" "telemetry" or "hive_telemetry" the event of a stream, which says the same flat. Whole or not at all; once it returns, every query sees it. `out_applied` may be NULL, else becomes a `hive_applied_t`.
  * O(bytes).
  *
  * Errors: HIVE_MALFORMED, also for what is not UTF-8; HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.

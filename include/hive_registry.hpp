@@ -328,16 +328,7 @@ struct WorkerReport {
     std::optional<std::uint32_t> max_concurrency;
 };
 
-/// The full state of one hive's workers: hive_heartbeat_t.
-struct Heartbeat {
-    std::string_view hive_id;
-    /// RFC 3339: "2025-10-21T10:00:00Z".
-    std::string_view timestamp;
-    std::vector<WorkerReport> workers;
-    std::optional<std::uint64_t> epoch, seq;
-};
-
-/// What a hive says about itself, in the telemetry form: hive_info_t.
+/// What a hive says about itself: hive_info_t.
 struct HiveInfo {
     std::string_view id, hostname;
     std::uint16_t port = 0;
@@ -345,6 +336,26 @@ struct HiveInfo {
     Health health_status = Health::healthy;
     std::optional<std::string_view> health_reason;
     std::string_view version;
+};
+
+/// A device that a hive declares: hive_device_t.
+struct Device {
+    std::string_view id, name, device_type;
+    std::optional<double> vram_gb;
+    std::optional<std::string_view> compute_capability;
+};
+
+/// The full state of one hive's workers: hive_heartbeat_t.
+struct Heartbeat {
+    std::string_view hive_id;
+    /// RFC 3339: "2025-10-21T10:00:00Z".
+    std::string_view timestamp;
+    std::vector<WorkerReport> workers;
+    std::optional<std::uint64_t> epoch, seq;
+    /// What the hive says about itself, if anything. Its id may be empty.
+    std::optional<HiveInfo> hive_info = {};
+    /// None if it does not tell; a vector without any says that it has none.
+    std::optional<std::vector<Device>> capabilities = {};
 };
 
 /// One process, in the telemetry form: hive_process_t.
@@ -355,23 +366,18 @@ struct Process {
     std::uint64_t rss_mb = 0;
     float io_r_mb_s = 0, io_w_mb_s = 0;
     std::uint64_t uptime_s = 0;
-    float gpu_util_pct = 0;
+    /// Percent; 0 means idle, and so does none: the GPU does not tell.
+    std::optional<float> gpu_util_pct;
     std::uint64_t vram_mb = 0, total_vram_mb = 0;
     std::optional<std::string_view> model;
-};
-
-/// A device that a hive declares: hive_device_t.
-struct Device {
-    std::string_view id, name, device_type;
-    std::optional<double> vram_gb;
-    std::optional<std::string_view> compute_capability;
 };
 
 /// The telemetry form of a heartbeat: hive_telemetry_t.
 struct Telemetry {
     HiveInfo hive;
     std::string_view timestamp;
-    std::vector<Process> workers;
+    /// None says nothing of them, and they stay as they were.
+    std::optional<std::vector<Process>> workers = std::vector<Process>();
     /// Empty if it does not tell; a vector without any says that it has none.
     std::optional<std::vector<Device>> capabilities;
     std::optional<std::uint64_t> epoch, seq;
@@ -397,11 +403,16 @@ struct Resources {
 struct HiveStats {
     using Duration = std::chrono::duration<double, std::milli>;
 
-    /// Empty from Registry::hive_stats.
+    /// Empty from Registry::hive_stats, as all text.
     std::string_view hive_id;
     std::uint64_t heartbeats = 0;
     Duration mean_interval{}, jitter{}, longest_gap{};
     std::uint64_t workers_added = 0, workers_removed = 0;
+    /// What its heartbeats said that counts as not reported.
+    std::uint64_t complaints = 0;
+    std::optional<std::string_view> last_complaint;
+    std::uint64_t refusals = 0;
+    std::optional<std::string_view> last_refusal;
 };
 
 namespace detail {
@@ -424,8 +435,8 @@ inline hive_info_t to_c(const HiveInfo& it) noexcept {
 }
 
 inline hive_process_t to_c(const Process& it) noexcept {
-    return {it.pid,       to_c(it.group), to_c(it.instance), it.cpu_pct, it.rss_mb,        it.io_r_mb_s,
-            it.io_w_mb_s, it.uptime_s,    it.gpu_util_pct,   it.vram_mb, it.total_vram_mb, to_c(it.model)};
+    return {it.pid,       to_c(it.group), to_c(it.instance),     it.cpu_pct, it.rss_mb,        it.io_r_mb_s,
+            it.io_w_mb_s, it.uptime_s,    to_c(it.gpu_util_pct), it.vram_mb, it.total_vram_mb, to_c(it.model)};
 }
 
 inline hive_device_t to_c(const Device& it) noexcept {
@@ -442,6 +453,25 @@ auto to_c(const std::vector<T>& items) {
     return out;
 }
 
+/// A list that need not be told. What is told, but empty, is a pointer that is not NULL.
+template <class C>
+class Told {
+public:
+    template <class T>
+    explicit Told(const std::optional<std::vector<T>>& items)
+        : items_(items ? to_c(*items) : std::vector<C>()), is_told_(items.has_value()) {}
+
+    const C* data() const noexcept { return !is_told_ ? nullptr : items_.empty() ? &none_ : items_.data(); }
+    std::size_t size() const noexcept { return items_.size(); }
+
+private:
+    std::vector<C> items_;
+    bool is_told_;
+    C none_{};
+};
+template <class T>
+Told(const std::optional<std::vector<T>>&) -> Told<decltype(to_c(std::declval<const T&>()))>;
+
 inline HiveInfo from_c(const hive_info_t& it) noexcept {
     return {from_c(it.id),
             from_c(it.hostname),
@@ -454,7 +484,7 @@ inline HiveInfo from_c(const hive_info_t& it) noexcept {
 
 inline Process from_c(const hive_process_t& it) noexcept {
     return {it.pid,       from_c(it.group), from_c(it.instance), it.cpu_pct, it.rss_mb,        it.io_r_mb_s,
-            it.io_w_mb_s, it.uptime_s,      it.gpu_util_pct,     it.vram_mb, it.total_vram_mb, maybe(it.model)};
+            it.io_w_mb_s, it.uptime_s,      maybe(it.gpu_util_pct), it.vram_mb, it.total_vram_mb, maybe(it.model)};
 }
 
 inline Device from_c(const hive_device_t& it) noexcept {
@@ -469,7 +499,8 @@ inline Resources from_c(const hive_resources_t& it) noexcept {
 inline HiveStats from_c(const hive_hive_stats_t& it) noexcept {
     using Duration = HiveStats::Duration;
     return {from_c(it.hive_id),          it.heartbeats,    Duration(it.mean_interval_ms), Duration(it.jitter_ms),
-            Duration(it.longest_gap_ms), it.workers_added, it.workers_removed};
+            Duration(it.longest_gap_ms), it.workers_added, it.workers_removed,            it.complaints,
+            maybe(it.last_complaint),    it.refusals,      maybe(it.last_refusal)};
 }
 
 /// What a C function writes where its answer is a bool.
@@ -910,6 +941,7 @@ struct Config {
     std::optional<std::uint64_t> seed;
     /// None for the system's. Need not outlive the registry.
     const ManualClock* clock = nullptr;
+    std::optional<std::uint64_t> max_devices_per_hive;
 };
 
 /// A live registry of hives and their workers.
@@ -929,23 +961,27 @@ public:
     }
     Applied update_hive_state(std::string_view hive_id, const Heartbeat& heartbeat) const {
         const auto workers = detail::to_c(heartbeat.workers);
-        const hive_heartbeat_t sent{detail::to_c(heartbeat.hive_id), detail::to_c(heartbeat.timestamp),
-                                    workers.data(),                  workers.size(),
-                                    detail::to_c(heartbeat.epoch),   detail::to_c(heartbeat.seq)};
+        const detail::Told devices(heartbeat.capabilities);
+        const hive_info_t info = detail::to_c(heartbeat.hive_info.value_or(HiveInfo{}));
+        const hive_heartbeat_t sent{detail::to_c(heartbeat.hive_id),
+                                    detail::to_c(heartbeat.timestamp),
+                                    workers.data(),
+                                    workers.size(),
+                                    detail::to_c(heartbeat.epoch),
+                                    detail::to_c(heartbeat.seq),
+                                    heartbeat.hive_info ? &info : nullptr,
+                                    devices.data(),
+                                    devices.size()};
         return applied(hive_registry_update_hive_state, detail::ptr(hive_id), hive_id.size(), &sent);
     }
     Applied update_hive(const Telemetry& telemetry) const {
-        const auto workers = detail::to_c(telemetry.workers);
-        std::vector<hive_device_t> devices;
-        if (telemetry.capabilities) {
-            devices = detail::to_c(*telemetry.capabilities);
-        }
-        const hive_device_t none{};  // What is told, but empty, is a pointer that is not NULL.
+        const detail::Told workers(telemetry.workers);
+        const detail::Told devices(telemetry.capabilities);
         const hive_telemetry_t sent{detail::to_c(telemetry.hive),
                                     detail::to_c(telemetry.timestamp),
                                     workers.data(),
                                     workers.size(),
-                                    !telemetry.capabilities ? nullptr : devices.empty() ? &none : devices.data(),
+                                    devices.data(),
                                     devices.size(),
                                     detail::to_c(telemetry.epoch),
                                     detail::to_c(telemetry.seq)};
@@ -1112,6 +1148,7 @@ private:
         c.assumed_ram_gb = detail::to_c(config.assumed_ram_gb);
         c.seed = detail::to_c(config.seed);
         c.clock = config.clock != nullptr ? config.clock->get() : nullptr;
+        c.max_devices_per_hive = detail::to_c(config.max_devices_per_hive);
         return detail::made<Handle>(hive_registry_new, &c);
     }
 

@@ -24,14 +24,14 @@ use crate::wire::{Draft, Hive, OrderKey};
 /// A checked update on its way in.
 pub(crate) struct Update<'a> {
     pub(crate) source: Source<'a>,
-    /// Ordered by id.
-    pub(crate) workers: Vec<Draft<'a>>,
+    /// Ordered by id; none leaves them as they are.
+    pub(crate) workers: Option<Vec<Draft<'a>>>,
 }
 
 pub(crate) enum Source<'a> {
     Heartbeat {
         order: OrderKey,
-        hive: Option<Hive<'a>>,
+        hive: Hive<'a>,
     },
     /// `update_workers` (I6), made for a hive with this state.
     Call {
@@ -136,13 +136,11 @@ impl Core {
                     add(&self.counters.mine().superseded);
                     return Ok(Some(HeartbeatOutcome::Superseded));
                 }
-                // A plain heartbeat says nothing of the hive, and what an older one said does not outlive it:
-                // the state is the newest heartbeat's, whatever came before (I3).
+                // What an older heartbeat said of the hive does not outlive it: the state is the newest one's,
+                // whatever came before (I3).
                 let before = before.as_deref();
-                let info = hive.as_ref().map(|hive| hive.info(before.and_then(|state| state.hive.as_ref())));
-                let capabilities = hive
-                    .as_ref()
-                    .and_then(|hive| hive.capabilities(before.and_then(|state| state.capabilities.as_ref())));
+                let info = hive.info(before.and_then(|state| state.hive.as_ref()));
+                let capabilities = hive.capabilities(before.and_then(|state| state.capabilities.as_ref()));
                 (order, info, capabilities)
             }
             Source::Call { seen } => {
@@ -171,8 +169,12 @@ impl Core {
         };
 
         // Compute first: everything that can be refused is refused here.
-        let seats = self.worker_room.take(update.workers.len().saturating_sub(inner.members.len()))?;
-        let mut plan = self.plan(cell, inner, before, update.workers)?;
+        let count = update.workers.as_ref().map_or(inner.members.len(), Vec::len);
+        let seats = self.worker_room.take(count.saturating_sub(inner.members.len()))?;
+        let mut plan = match update.workers {
+            Some(drafts) => self.plan(cell, inner, before, drafts)?,
+            None => Plan::to_keep(&self.models, before),
+        };
         seats.keep();
         if is_call {
             self.tombstones.clear(&cell.id);
@@ -316,13 +318,7 @@ impl Core {
     ///
     /// Who becomes idle joins the idle ones first, and who ceases to be leaves them last: a pick looks at its model,
     /// at the idle ones and at its model again, so it finds whoever goes from one to the other meanwhile (C2).
-    fn index(
-        &self,
-        inner: &mut Inner,
-        plan: &Plan<'_>,
-        workers: &[Arc<WorkerInfo>],
-        garbage: &mut Garbage,
-    ) {
+    fn index(&self, inner: &mut Inner, plan: &Plan<'_>, workers: &[Arc<WorkerInfo>], garbage: &mut Garbage) {
         let was_idle = |step: &Step| step.stays.is_some_and(|at| is_idle(&plan.known()[at]));
         let old_model = |step: &Step| plan.known()[step.stays?].model_id.as_deref();
 
@@ -331,7 +327,9 @@ impl Core {
                 self.idle.join(slot, new);
             }
         }
-        for (Member { slot, ranking }, (step, new)) in inner.members.iter_mut().zip(plan.steps.iter().zip(workers)) {
+        for (Member { slot, ranking }, (step, new)) in
+            inner.members.iter_mut().zip(plan.steps.iter().zip(workers))
+        {
             if old_model(step) != new.model_id.as_deref() {
                 slot.set_home(step.joins.as_ref());
                 if let Some(left) = std::mem::replace(ranking, step.joins.clone()) {
@@ -392,6 +390,15 @@ impl Core {
 }
 
 // === impl Plan ===
+
+impl<'c> Plan<'c> {
+    /// C1: all workers stay, with the very records they have.
+    fn to_keep(models: &'c Models, before: Option<Arc<HiveRuntimeState>>) -> Self {
+        let workers = before.as_ref().map_or_else(WorkerList::default, |state| state.workers.clone());
+        let steps = (0..workers.len()).map(|at| Step { stays: Some(at), joins: None }).collect();
+        Self { models, before, workers, steps, gone: SmallVec::new() }
+    }
+}
 
 impl Plan<'_> {
     /// The workers so far, as the members are.

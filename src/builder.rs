@@ -39,6 +39,8 @@ pub struct Limits {
     pub workers: usize,
     /// Workers in one heartbeat.
     pub workers_per_hive: usize,
+    /// Devices that one hive declares.
+    pub devices_per_hive: usize,
     /// Models loaded somewhere at once.
     pub models: usize,
     /// Bytes of one JSON body.
@@ -46,12 +48,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1,000,000 hives, 16,000,000 workers, 1,024 per hive, 100,000 models, 1 MiB.
+    /// 1,000,000 hives, 16,000,000 workers, 1,024 workers and 256 devices per hive, 100,000 models, 1 MiB.
     fn default() -> Self {
         Self {
             hives: 1_000_000,
             workers: 16_000_000,
             workers_per_hive: 1_024,
+            devices_per_hive: 256,
             models: 100_000,
             heartbeat_bytes: 1 << 20,
         }
@@ -195,6 +198,7 @@ impl HiveRegistryBuilder {
             ("hives", limits.hives),
             ("workers", limits.workers),
             ("workers_per_hive", limits.workers_per_hive),
+            ("devices_per_hive", limits.devices_per_hive),
             ("models", limits.models),
             ("heartbeat_bytes", limits.heartbeat_bytes),
         ] {

@@ -1,8 +1,14 @@
 //! What the registry refuses, in words that name field, value and bound.
 
+use std::fmt::{self, Write};
+
 use thiserror::Error;
 
-/// Why a heartbeat was refused. Nothing of it was applied and nothing was registered.
+/// The bytes of what an error says, at most, whatever was given (I2).
+pub(crate) const MAX_ERROR_BYTES: usize = 512;
+
+/// Why a heartbeat was refused. Nothing of it was applied and nothing was registered. Its words are at most 512 bytes
+/// long, whatever was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeartbeatError {
@@ -19,7 +25,7 @@ pub enum HeartbeatError {
     Invalid {
         /// Path of the field, `workers[3].url`.
         field: String,
-        /// The value, quoted and escaped, cut after 64 characters.
+        /// The value, quoted and escaped, cut after 64 characters at most.
         value: String,
         /// What would have been accepted.
         bound: String,
@@ -34,6 +40,58 @@ pub enum HeartbeatError {
         /// The limit.
         bound: usize,
     },
+}
+
+// Together with the words between them, less than `MAX_ERROR_BYTES`.
+const FIELD: usize = 130;
+const VALUE: usize = 160;
+const BOUND: usize = 200;
+const MESSAGE: usize = 370;
+
+impl HeartbeatError {
+    pub(crate) fn malformed(field: &str, message: &str) -> Self {
+        Self::Malformed { field: cut(field, FIELD), message: cut(message, MESSAGE) }
+    }
+
+    #[cold]
+    pub(crate) fn invalid(
+        field: impl fmt::Display,
+        value: impl fmt::Display,
+        bound: impl fmt::Display,
+    ) -> Self {
+        Self::Invalid {
+            field: cut(&field.to_string(), FIELD),
+            value: quote(&value.to_string()),
+            bound: cut(&bound.to_string(), BOUND),
+        }
+    }
+}
+
+/// In quotes and escaped, 64 characters of it.
+pub(crate) fn quote(value: &str) -> String {
+    let mut shown = String::from("\"");
+    for (at, char) in value.chars().enumerate() {
+        if at == 64 || shown.len() > VALUE - 16 {
+            shown.push_str("...");
+            break;
+        }
+        // Writing to a string does not fail.
+        let _ = write!(shown, "{}", char.escape_debug());
+    }
+    shown.push('"');
+    shown
+}
+
+/// Of what is longer than `most` bytes the beginning and the end, where a parser says line and column.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let half = (most - 3) / 2;
+    let boundary = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    // Never before the place, so that the end is no longer than half.
+    let end = (text.len() - half..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    format!("{}...{}", &text[..boundary(half)], &text[end..])
 }
 
 /// Why [`HiveRegistryBuilder::build`](crate::HiveRegistryBuilder::build) refused a configuration.

@@ -93,8 +93,8 @@ mod tombstone;
 mod wire;
 
 pub use builder::{
-    DEFAULT_CONCURRENCY, DEFAULT_LIVENESS_WINDOW, DEFAULT_SHARDS, DEFAULT_WORKER_RAM_GB, DEFAULT_WORKER_VRAM_GB,
-    HiveRegistryBuilder, Limits, LivenessClock, StaleMode,
+    DEFAULT_CONCURRENCY, DEFAULT_LIVENESS_WINDOW, DEFAULT_SHARDS, DEFAULT_WORKER_RAM_GB,
+    DEFAULT_WORKER_VRAM_GB, HiveRegistryBuilder, Limits, LivenessClock, StaleMode,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{ConfigError, HeartbeatError};

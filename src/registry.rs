@@ -17,9 +17,8 @@ use crate::liveness::View;
 use crate::names::HiveId;
 use crate::resources::ResourceInfo;
 use crate::state::HiveRuntimeState;
-use crate::stats::add;
 use crate::wire::{
-    self, Beat, Body, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, ProcessStats, ProcessTwin,
+    self, Beat, Body, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, ProcessStats, ProcessTwin, Unread,
 };
 
 /// The live registry of hives and their workers.
@@ -96,12 +95,8 @@ impl HiveRegistry {
         payload: HiveHeartbeatPayload,
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
         if payload.hive_id != hive_id {
-            add(&self.0.counters.mine().refused);
-            return Err(wire::invalid(
-                "hive_id",
-                &payload.hive_id,
-                format_args!("the hive_id it is given for, {hive_id:?}"),
-            ));
+            let bound = format_args!("the hive_id it is given for, {hive_id:?}");
+            return self.0.refused(Some(hive_id), wire::invalid("hive_id", &payload.hive_id, bound));
         }
         self.ingest_payload(&payload)
     }
@@ -124,7 +119,9 @@ impl HiveRegistry {
         self.take(Body::Telemetry((&heartbeat).into()))
     }
 
-    /// Applies a heartbeat from JSON, of either form: `hive_id` marks the plain one, `hive` the telemetry one.
+    /// Applies a heartbeat from JSON, of any form: `hive_id` marks the plain one, `hive` the telemetry one, and
+    /// `hive_id` with the `type` "telemetry" or "hive_telemetry" the event of a stream, which says the same flat. A
+    /// byte order mark before it is skipped.
     ///
     /// O(bytes), copying no string that did not change.
     ///
@@ -142,17 +139,13 @@ impl HiveRegistry {
     /// ```
     pub fn ingest_json(&self, body: &[u8]) -> Result<HeartbeatOutcome, HeartbeatError> {
         let bound = self.0.config.limits.heartbeat_bytes;
-        let parsed = if body.len() > bound {
-            Err(HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: body.len(), bound })
-        } else {
-            wire::parse(body)
-        };
-        match parsed {
+        if let Some((known, _)) = body.split_at_checked(bound).filter(|(_, beyond)| !beyond.is_empty()) {
+            let error = HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: body.len(), bound };
+            return self.0.refused(wire::sketch(known).hive_id.as_deref(), error);
+        }
+        match wire::parse(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)) {
             Ok(body) => self.take(body),
-            Err(error) => {
-                add(&self.0.counters.mine().refused);
-                Err(error)
-            }
+            Err(Unread { error, hive_id }) => self.0.refused(hive_id.as_deref(), error),
         }
     }
 
@@ -167,11 +160,7 @@ impl HiveRegistry {
         hive_id: &str,
         processes: Vec<ProcessStats>,
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
-        let result = self.try_update_workers(hive_id, &processes);
-        if result.is_err() {
-            add(&self.0.counters.mine().refused);
-        }
-        result
+        self.try_update_workers(hive_id, &processes).or_else(|error| self.0.refused(Some(hive_id), error))
     }
 
     fn try_update_workers(
@@ -186,29 +175,30 @@ impl HiveRegistry {
             let info = seen.as_ref().and_then(|state| state.hive.as_deref());
             let capabilities = seen.as_ref().and_then(|state| state.capabilities.as_deref());
             let processes: Vec<_> = processes.iter().map(ProcessTwin::from).collect();
-            let workers = wire::processes(
-                &processes,
-                info.map(|info| (info, capabilities)),
-                wall_time(self.0.config.clock.wall_ms()),
-                self.0.config.limits.workers_per_hive,
-            )?;
+            let now = wall_time(self.0.config.clock.wall_ms());
+            let limits = &self.0.config.limits;
+            let (workers, complaints) = wire::processes(&processes, info, capabilities, now, limits)?;
             let source = Source::Call { seen: seen.clone() };
-            if let Some(outcome) = self.0.apply(hive_id, Update { source, workers })? {
+            if let Some(outcome) = self.0.apply(hive_id, Update { source, workers: Some(workers) })? {
+                self.0.complained(hive_id, &complaints);
                 return Ok(outcome);
             }
         }
     }
 
     fn take(&self, body: Body<'_>) -> Result<HeartbeatOutcome, HeartbeatError> {
-        let result = Beat::check(&body, self.0.config.limits.workers_per_hive).and_then(|beat| {
-            let source = Source::Heartbeat { order: beat.order, hive: beat.hive };
-            self.0.apply(beat.hive_id, Update { source, workers: beat.workers })
+        let beat = Beat::check(&body, &self.0.config.limits);
+        let applied = beat.and_then(|Beat { hive_id, order, hive, workers, complaints }| {
+            let outcome =
+                self.0.apply(hive_id, Update { source: Source::Heartbeat { order, hive }, workers })?;
+            // Only a call is asked to look again.
+            let outcome = outcome.unwrap_or(HeartbeatOutcome::Superseded);
+            if outcome != HeartbeatOutcome::Removed {
+                self.0.complained(hive_id, &complaints);
+            }
+            Ok(outcome)
         });
-        if result.is_err() {
-            add(&self.0.counters.mine().refused);
-        }
-        // Only a call is asked to look again.
-        result.map(|outcome| outcome.unwrap_or(HeartbeatOutcome::Superseded))
+        applied.or_else(|error| self.0.refused(Some(body.hive_id()), error))
     }
 }
 
@@ -309,7 +299,7 @@ impl HiveRegistry {
         self.0.registered.load(Relaxed)
     }
 
-    /// What the hive last said about itself; none if it sends the plain form. O(1).
+    /// What the hive last said about itself; none if its newest heartbeat says nothing of it. O(1).
     #[must_use]
     pub fn get_hive(&self, hive_id: &str) -> Option<Arc<HiveInfo>> {
         self.get_hive_state(hive_id)?.hive.clone()
@@ -372,14 +362,14 @@ impl HiveRegistry {
     }
 
     fn states_of(&self, keep: impl Fn(&HiveCell) -> bool) -> Vec<Arc<HiveRuntimeState>> {
-        let cells = self.0.hives.values();
-        let mut states: Vec<_> = cells.iter().filter(|cell| keep(cell)).filter_map(|cell| cell.state()).collect();
+        let cells = self.cells(keep);
+        let mut states: Vec<_> = cells.iter().filter_map(|cell| cell.state()).collect();
         states.sort_by_cached_key(|state| state.hive_id.clone());
         states
     }
 }
 
 fn is_available(cell: &HiveCell, view: &View<'_>) -> bool {
-    let takes_work = |state: &Arc<HiveRuntimeState>| state.hive.as_ref().is_none_or(|hive| hive.takes_work());
-    cell.pulse.is_live(view) && cell.state().as_ref().is_some_and(takes_work)
+    let serves = |state: &Arc<HiveRuntimeState>| state.hive.as_ref().is_none_or(|hive| hive.serves());
+    cell.pulse.is_live(view) && cell.state().as_ref().is_some_and(serves)
 }

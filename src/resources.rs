@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::core::Config;
 use crate::state::{Backend, HiveRuntimeState, WorkerInfo};
+use crate::wire::Capability;
 
 /// Memory of one hive; 1 GB = 10^9 bytes. As its last heartbeat left it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +20,8 @@ pub struct ResourceInfo {
     pub worker_count: usize,
     /// VRAM of the GPUs it declares, else of the devices its workers report, else none.
     pub vram_total_gb: Option<f32>,
-    /// VRAM free, summed over the devices whose total is known (G2); where only the total of the declared
-    /// GPUs is known, that less what workers report.
+    /// VRAM free (G2): that of the declared GPUs less what workers report, else summed over the devices whose total
+    /// is known.
     pub vram_free_gb: Option<f32>,
     /// RAM of the CPU it declares.
     pub ram_total_gb: Option<f32>,
@@ -46,34 +47,18 @@ pub(crate) fn used_gb(workers: &[Arc<WorkerInfo>], config: &Config) -> (f32, f32
 }
 
 impl ResourceInfo {
-    /// O(workers of the hive).
+    /// O(n log n) in the workers of the hive.
     pub(crate) fn of(state: &HiveRuntimeState) -> Self {
-        let declared = |is_gpu: bool| {
-            let devices = state.capabilities.iter().flat_map(|all| all.iter());
-            let gib = devices
-                .filter(|device| (Backend::parse(&device.device_type) != Backend::Cpu) == is_gpu)
-                .filter_map(|device| device.vram_gb);
-            sum_if_any(gib).map(|gib| gib * GIB)
-        };
-        let devices = Devices::of(&state.workers);
-        let reported = sum_if_any(devices.known().map(|device| device.total as f64));
-        let free = sum_if_any(devices.known().map(|device| device.free() as f64));
-        let (vram_total, vram_free) = match (declared(true), free) {
-            (Some(total), None) => {
-                let used: f64 =
-                    state.workers.iter().filter_map(|worker| worker.vram_bytes).map(|b| b as f64).sum();
-                (Some(total), Some((total - used).max(0.0)))
-            }
-            (declared, free) => (declared.or(reported), free),
-        };
-        let gb = |bytes: Option<f64>| bytes.map(|bytes| (bytes / GB) as f32);
+        let devices = Devices::of(state);
+        let gb = |bytes: u64| (bytes as f64 / GB) as f32;
+        let is_cpu = |device: &&Capability| !is_gpu(device);
         Self {
             vram_used_gb: state.vram_used_gb,
             ram_used_gb: state.ram_used_gb,
             worker_count: state.worker_count,
-            vram_total_gb: gb(vram_total),
-            vram_free_gb: gb(vram_free),
-            ram_total_gb: gb(declared(false)),
+            vram_total_gb: devices.total.map(gb),
+            vram_free_gb: devices.free.map(gb),
+            ram_total_gb: memory(declared(state).filter(is_cpu)).map(gb),
             workers_estimated: state
                 .workers
                 .iter()
@@ -83,57 +68,112 @@ impl ResourceInfo {
     }
 }
 
-fn sum_if_any(values: impl Iterator<Item = f64>) -> Option<f64> {
-    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
+fn declared(state: &HiveRuntimeState) -> impl Iterator<Item = &Capability> {
+    state.capabilities.iter().flat_map(|all| all.iter())
 }
 
-/// G2: the devices of a hive as its workers tell of them.
-///
-/// Workers without a device id each count as a device of their own, for nothing says which they share.
-pub(crate) struct Devices {
-    all: SmallVec<[Device; 8]>,
+fn is_gpu(device: &Capability) -> bool {
+    Backend::parse(&device.device_type) != Backend::Cpu
 }
 
-pub(crate) struct Device {
-    id: Option<u32>,
-    /// The greatest total that one of its workers reports; 0 if none does.
+/// Bytes of these devices in all, if any of them tells.
+fn memory<'d>(devices: impl Iterator<Item = &'d Capability>) -> Option<u64> {
+    let gib = devices.filter_map(|device| device.vram_gb).reduce(|sum, gib| sum + gib);
+    gib.map(|gib| (gib * GIB) as u64)
+}
+
+/// G2: the VRAM of a hive, and the devices on which its workers have it.
+pub(crate) struct Devices<'s> {
+    /// By place.
+    all: SmallVec<[Device<'s>; 8]>,
+    has_one_gpu: bool,
+    /// Bytes of the hive, and of these free.
+    total: Option<u64>,
+    free: Option<u64>,
+}
+
+struct Device<'s> {
+    place: Place<'s>,
+    /// As declared, else the greatest that one of its workers reports; 0 if none does.
     total: u64,
     used: u64,
 }
 
-impl Device {
+/// Which device a worker is on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place<'s> {
+    /// By its backend and number.
+    Known(Option<&'s str>, u32),
+    /// The only GPU that the hive declares, where the worker does not say.
+    OnlyGpu,
+    /// Nothing says which, so that the worker, by its id, counts as having one of its own.
+    Own(&'s str),
+}
+
+impl<'s> Place<'s> {
+    fn of(worker: &'s WorkerInfo, has_one_gpu: bool) -> Self {
+        match worker.device_id {
+            Some(id) => Self::Known(worker.backend.as_ref().map(Backend::as_str), id),
+            None if has_one_gpu && worker.backend != Some(Backend::Cpu) => Self::OnlyGpu,
+            None => Self::Own(&worker.worker_id),
+        }
+    }
+}
+
+impl Device<'_> {
     fn free(&self) -> u64 {
         self.total.saturating_sub(self.used)
     }
 }
 
-impl Devices {
-    /// O(workers x devices).
-    pub(crate) fn of(workers: &[Arc<WorkerInfo>]) -> Self {
-        let mut all: SmallVec<[Device; 8]> = SmallVec::new();
-        for worker in workers {
-            let known = worker.device_id.and_then(|id| all.iter_mut().find(|device| device.id == Some(id)));
-            let (total, used) = (worker.vram_total_bytes.unwrap_or(0), worker.vram_bytes.unwrap_or(0));
-            match known {
-                None => all.push(Device { id: worker.device_id, total, used }),
-                Some(device) => {
-                    device.total = device.total.max(total);
-                    device.used = device.used.saturating_add(used);
-                }
+impl<'s> Devices<'s> {
+    /// O(n log n) in the workers.
+    pub(crate) fn of(state: &'s HiveRuntimeState) -> Self {
+        let gpus = || declared(state).filter(|device| is_gpu(device));
+        let (has_one_gpu, declared) = (gpus().count() == 1, memory(gpus()));
+        let mut all: SmallVec<[Device<'_>; 8]> = state
+            .workers
+            .iter()
+            .map(|worker| Device {
+                place: Place::of(worker, has_one_gpu),
+                total: worker.vram_total_bytes.unwrap_or(0),
+                used: worker.vram_bytes.unwrap_or(0),
+            })
+            .collect();
+        all.sort_unstable_by_key(|device| device.place);
+        all.dedup_by(|next, kept| {
+            let same = next.place == kept.place;
+            if same {
+                kept.total = kept.total.max(next.total);
+                kept.used = kept.used.saturating_add(next.used);
             }
+            same
+        });
+        if let (Some(total), Some(device)) =
+            (declared, all.iter_mut().find(|device| device.place == Place::OnlyGpu))
+        {
+            device.total = total;
         }
-        Self { all }
+        let sum = |of: fn(&Device<'_>) -> u64| {
+            let known = all.iter().filter(|device| device.total > 0);
+            known.map(of).reduce(u64::saturating_add)
+        };
+        let used = || all.iter().map(|device| device.used).fold(0, u64::saturating_add);
+        Self {
+            has_one_gpu,
+            total: declared.or_else(|| sum(|device| device.total)),
+            free: declared.map(|total| total.saturating_sub(used())).or_else(|| sum(|device| device.free())),
+            all,
+        }
     }
 
-    fn known(&self) -> impl Iterator<Item = &Device> {
-        self.all.iter().filter(|device| device.total > 0)
-    }
-
-    /// Bytes free on the worker's device, as reported; none where its total is unknown.
+    /// Bytes free on the worker's device, as reported; none where its total is unknown. O(log workers).
     pub(crate) fn free_for(&self, worker: &WorkerInfo) -> Option<u64> {
-        match worker.device_id {
-            Some(id) => Some(self.known().find(|device| device.id == Some(id))?.free()),
-            None => worker.vram_free_bytes(),
-        }
+        let place = Place::of(worker, self.has_one_gpu);
+        let at = self.all.binary_search_by_key(&place, |device| device.place).ok()?;
+        let free = Some(&self.all[at]).filter(|device| device.total > 0)?.free();
+        // Where a hive has one GPU, all share it, whatever they say; and nobody has more than there is.
+        let is_certain = matches!(place, Place::Known(..)) && !self.has_one_gpu;
+        Some(if is_certain { free } else { free.min(self.free.unwrap_or(free)) })
     }
 }

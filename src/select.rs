@@ -9,6 +9,7 @@ use crate::names::{HiveId, ModelId};
 use crate::reservation::Hold;
 use crate::slot::Slot;
 use crate::state::{WorkerHealth, WorkerInfo, WorkerLifecycle};
+use crate::wire::{HiveHealth, OperationalStatus};
 
 /// Why a pick goes where it goes; from [`HiveRegistry::explain`](crate::HiveRegistry::explain).
 ///
@@ -27,7 +28,7 @@ pub struct Explanation {
     pub stale: usize,
     /// They or their hive are unhealthy.
     pub unhealthy: usize,
-    /// They are loading.
+    /// They are loading, or their hive is starting.
     pub loading: usize,
     /// They are draining, or their hive is stopping or stopped.
     pub draining: usize,
@@ -54,7 +55,8 @@ enum Standing {
 impl Core {
     /// S2, S7: look at the winner, check it, done; what is found wrong is corrected under the ranking's lock.
     pub(crate) fn best(&self, model: &str, view: &View<'_>) -> Option<Arc<WorkerInfo>> {
-        let of_model = || self.found(view, || self.models.look(model, |it| it.best(view)).unwrap_or(Best::Nobody));
+        let of_model =
+            || self.found(view, || self.models.look(model, |it| it.best(view)).unwrap_or(Best::Nobody));
         // Who has gone over from the idle ones to the model meanwhile is there now (C2).
         of_model().or_else(|| self.found(view, || self.idle.best(view))).or_else(of_model)
     }
@@ -134,10 +136,18 @@ fn standing(slot: &Slot, record: &WorkerInfo, view: &View<'_>) -> Standing {
     if record.health_status == WorkerHealth::Unhealthy {
         return Standing::Unhealthy;
     }
+    if !slot.pulse().serves() {
+        let state = slot.state();
+        let hive = state.as_ref().and_then(|state| state.hive.as_deref());
+        return match (hive.map(|hive| (&hive.health_status, hive.operational_status)), &record.state) {
+            (Some((HiveHealth::Unhealthy { .. }, _)), _) => Standing::Unhealthy,
+            (Some((_, OperationalStatus::Starting)), _) | (_, WorkerLifecycle::Loading) => Standing::Loading,
+            _ => Standing::Draining,
+        };
+    }
     match record.state {
         WorkerLifecycle::Loading => Standing::Loading,
         WorkerLifecycle::Draining => Standing::Draining,
-        _ if !slot.pulse().serves() => Standing::Draining,
         WorkerLifecycle::Other(_) => Standing::Other,
         WorkerLifecycle::Idle | WorkerLifecycle::Busy if slot.word().is_full() => Standing::Full,
         WorkerLifecycle::Idle | WorkerLifecycle::Busy => Standing::Eligible,

@@ -60,7 +60,12 @@ impl Core {
             cell.snapshot(|state, members| HiveSnapshot {
                 age_ms: taken_at_ms.saturating_sub(cell.pulse.last_heard()),
                 online: cell.pulse.is_live(&view),
-                workers: state.workers.iter().zip(members).map(|one| WorkerSnapshot::of(one, &self.config)).collect(),
+                workers: state
+                    .workers
+                    .iter()
+                    .zip(members)
+                    .map(|one| WorkerSnapshot::of(one, &self.config))
+                    .collect(),
                 state: state.clone(),
             })
         });

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use crate::core::Core;
+use crate::error::{HeartbeatError, MAX_ERROR_BYTES, cut};
+use crate::hive::Inner;
 use crate::names::HiveId;
+use crate::wire::Complaints;
 
 /// What the registry has done since it was built; from [`HiveRegistry::stats`](crate::HiveRegistry::stats).
 /// Each number is exact at rest; taken while others work, the numbers are of slightly different moments.
@@ -65,6 +69,14 @@ pub struct HiveStats {
     pub workers_added: u64,
     /// Workers that vanished since it was registered.
     pub workers_removed: u64,
+    /// What its heartbeats said that counts as not reported (I7): an empty text, a number that is none.
+    pub complaints: u64,
+    /// The last of these, in at most 512 bytes.
+    pub last_complaint: Option<String>,
+    /// Heartbeats refused since it was registered, as far as it could be read whose they were.
+    pub refusals: u64,
+    /// The error of the last of these, in at most 512 bytes.
+    pub last_refusal: Option<String>,
 }
 
 /// The counters, in stripes: threads that count at once mostly write to different cache lines.
@@ -167,6 +179,68 @@ pub(crate) struct Arrivals {
     jitter_ms: f64,
     pub(crate) added: u64,
     pub(crate) removed: u64,
+    /// Most hives have none.
+    notes: Option<Box<Notes>>,
+}
+
+/// What is wrong with a hive's heartbeats, in constant memory.
+#[derive(Default)]
+struct Notes {
+    complaints: Note,
+    refusals: Note,
+}
+
+#[derive(Default)]
+struct Note {
+    count: u64,
+    last: String,
+}
+
+impl Note {
+    /// Writes over the last one: under the hive's lock it mostly allocates nothing.
+    fn add(&mut self, count: u64, last: &str) {
+        self.count += count;
+        self.last.clear();
+        self.last.push_str(last);
+    }
+
+    fn told(&self) -> (u64, Option<String>) {
+        (self.count, (self.count > 0).then(|| self.last.clone()))
+    }
+}
+
+impl Core {
+    /// Counts a refusal on the way through, in the registry's statistics and in those of the hive, if it is known.
+    pub(crate) fn refused<T>(
+        &self,
+        hive_id: Option<&str>,
+        error: HeartbeatError,
+    ) -> Result<T, HeartbeatError> {
+        add(&self.counters.mine().refused);
+        if let Some(cell) = hive_id.and_then(|id| self.cell(id)) {
+            let words = cut(&error.to_string(), MAX_ERROR_BYTES);
+            cell.inner.lock().note(|notes| notes.refusals.add(1, &words));
+        }
+        Err(error)
+    }
+
+    /// Counts what a heartbeat of this hive said that is not believed (I7).
+    pub(crate) fn complained(&self, hive_id: &str, complaints: &Complaints<'_>) {
+        let Some((count, words)) = complaints.told() else { return };
+        if let Some(cell) = self.cell(hive_id) {
+            let words = cut(&words, MAX_ERROR_BYTES);
+            cell.inner.lock().note(|notes| notes.complaints.add(count, &words));
+        }
+    }
+}
+
+impl Inner {
+    /// Of a hive that is known, and not of a cell made for a heartbeat that is refused.
+    fn note(&mut self, note: impl FnOnce(&mut Notes)) {
+        if !self.retired && self.order.is_some() {
+            note(self.arrivals.notes.get_or_insert_default());
+        }
+    }
 }
 
 impl Arrivals {
@@ -189,6 +263,10 @@ impl Arrivals {
     pub(crate) fn told(&self, hive_id: HiveId) -> HiveStats {
         let span_ms = self.last_ms.saturating_sub(self.first_ms).max(0) as f64;
         let intervals = self.count.saturating_sub(1).max(1) as f64;
+        let (complaints, refusals) = match &self.notes {
+            Some(notes) => (notes.complaints.told(), notes.refusals.told()),
+            None => Default::default(),
+        };
         HiveStats {
             hive_id,
             heartbeats: self.count,
@@ -197,6 +275,10 @@ impl Arrivals {
             longest_gap: Duration::from_millis(self.longest_gap_ms.unsigned_abs()),
             workers_added: self.added,
             workers_removed: self.removed,
+            complaints: complaints.0,
+            last_complaint: complaints.1,
+            refusals: refusals.0,
+            last_refusal: refusals.1,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::*;
 use hive_registry::{
     Capability, ConfigError, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat,
-    HiveHeartbeatPayload, HiveRegistry, HiveRegistryBuilder, Limits,
+    HiveHeartbeatPayload, HiveInfo, HiveRegistry, HiveRegistryBuilder, Limits, ProcessStats, WorkerLifecycle,
 };
 
 /// A field, and a heartbeat with a value there.
@@ -66,11 +66,15 @@ impl Sent {
     }
 
     fn as_json(&self, registry: &HiveRegistry) -> Answer {
+        registry.ingest_json(self.json().as_bytes())
+    }
+
+    fn json(&self) -> String {
         let body = match self {
-            Self::Plain(payload) => serde_json::to_vec(payload),
-            Self::Told(heartbeat) => serde_json::to_vec(heartbeat),
+            Self::Plain(payload) => serde_json::to_string(payload),
+            Self::Told(heartbeat) => serde_json::to_string(heartbeat),
         };
-        registry.ingest_json(&body.expect("heartbeats serialize"))
+        body.expect("heartbeats serialize")
     }
 }
 
@@ -100,6 +104,25 @@ fn refuses(sent: &Sent, field: &str, value: &str, bound: &str) {
     assert_eq!(refused(&registry, || sent.as_json(&registry)), error);
 }
 
+/// Applied both ways, with one complaint of this field (I7); the registries, and the heartbeat's own states.
+#[track_caller]
+fn complains(sent: &Sent, field: &str, value: &str) -> HiveRegistry {
+    let by_json = furnished(Limits::default());
+    sent.as_json(&by_json).unwrap();
+    let registry = furnished(Limits::default());
+    sent.as_struct(&registry).unwrap();
+    for registry in [&by_json, &registry] {
+        let known = ["plain", "told"].map(|hive| registry.hive_stats(hive).unwrap());
+        let told: Vec<_> = known.iter().filter(|told| told.complaints > 0).collect();
+        let [told] = &told[..] else { panic!("{field}: {known:?}") };
+        let words = told.last_complaint.as_deref().unwrap();
+        assert_eq!((told.complaints, told.refusals), (1, 0), "{words}");
+        assert!(words.starts_with(&format!("{field}: {value}")), "{words}");
+        assert!(words.contains(" counts as not reported: "), "{words}");
+    }
+    registry
+}
+
 /// A heartbeat of the known plain hive, changed.
 fn plain(change: impl FnOnce(&mut HiveHeartbeatPayload)) -> Sent {
     let mut payload = beat("plain", T0 + 1, vec![worker("a", "m"), worker("b", "new")]);
@@ -122,6 +145,14 @@ fn told(change: impl FnOnce(&mut HiveHeartbeat)) -> Sent {
     Sent::Told(heartbeat)
 }
 
+fn info() -> HiveInfo {
+    HiveInfo { hostname: "n".into(), version: "1".into(), ..Default::default() }
+}
+
+fn processes(heartbeat: &mut HiveHeartbeat) -> &mut [ProcessStats] {
+    heartbeat.workers.as_mut().expect("it has two")
+}
+
 fn device(heartbeat: &mut HiveHeartbeat) -> &mut Capability {
     &mut heartbeat.capabilities.as_mut().expect("it declares one")[0]
 }
@@ -129,7 +160,7 @@ fn device(heartbeat: &mut HiveHeartbeat) -> &mut Capability {
 /// Field, longest value, bound as told, and a heartbeat with this value there.
 type TextField = (&'static str, usize, usize, fn(&str) -> Sent);
 
-const TEXTS: [TextField; 18] = [
+const TEXTS: [TextField; 19] = [
     ("hive_id", 256, 256, |text| plain(|beat| beat.hive_id = text.into())),
     ("workers[1].worker_id", 256, 256, |text| plain(|beat| beat.workers[1].worker_id = text.into())),
     ("workers[1].state", 256, 256, |text| plain(|beat| beat.workers[1].state = text.into())),
@@ -137,6 +168,9 @@ const TEXTS: [TextField; 18] = [
     ("workers[1].url", 2_048, 2_048, |text| plain(|beat| beat.workers[1].url = Some(text.into()))),
     ("workers[1].model_id", 256, 256, |text| plain(|beat| beat.workers[1].model_id = Some(text.into()))),
     ("workers[1].backend", 256, 256, |text| plain(|beat| beat.workers[1].backend = Some(text.into()))),
+    ("hive_info.hostname", 256, 256, |text| {
+        plain(|beat| beat.hive_info = Some(HiveInfo { hostname: text.into(), ..info() }))
+    }),
     ("hive.id", 256, 256, |text| told(|beat| beat.hive.id = text.into())),
     ("hive.hostname", 256, 256, |text| told(|beat| beat.hive.hostname = text.into())),
     ("hive.version", 256, 256, |text| told(|beat| beat.hive.version = text.into())),
@@ -144,9 +178,9 @@ const TEXTS: [TextField; 18] = [
         told(|beat| beat.hive.health_status = HiveHealth::Unhealthy { reason: text.into() })
     }),
     // "group-81" is the worker's id, whose bound it is.
-    ("workers[1].group", 253, 256, |text| told(|beat| beat.workers[1].group = text.into())),
-    ("workers[1].instance", 254, 256, |text| told(|beat| beat.workers[1].instance = text.into())),
-    ("workers[1].model", 256, 256, |text| told(|beat| beat.workers[1].model = Some(text.into()))),
+    ("workers[1].group", 253, 256, |text| told(|beat| processes(beat)[1].group = text.into())),
+    ("workers[1].instance", 254, 256, |text| told(|beat| processes(beat)[1].instance = text.into())),
+    ("workers[1].model", 256, 256, |text| told(|beat| processes(beat)[1].model = Some(text.into()))),
     ("capabilities[0].id", 256, 256, |text| told(|beat| device(beat).id = text.into())),
     ("capabilities[0].name", 256, 256, |text| told(|beat| device(beat).name = text.into())),
     ("capabilities[0].device_type", 256, 256, |text| told(|beat| device(beat).device_type = text.into())),
@@ -175,7 +209,12 @@ fn i2_every_string_has_its_bound_in_bytes() {
             refuses(&long, field, "xxx", &bound);
             refuses(&wide, field, "\u{e9}\u{e9}", &bound);
         }
-        refuses(&with(""), field, "\"\"", &bound);
+        let name = field.rsplit('.').next().unwrap_or(field);
+        if ["url", "model_id", "backend", "model", "compute_capability"].contains(&name) {
+            complains(&with(""), field, "\"\"");
+        } else {
+            refuses(&with(""), field, "\"\"", &bound);
+        }
     }
 }
 
@@ -240,65 +279,268 @@ fn i2_timestamps_are_rfc_3339() {
 // === numbers ===
 
 #[test]
-fn i2_no_number_is_nan_infinite_or_negative() {
-    let fields: [With<f32>; 7] = [
+fn i7_a_number_that_is_none_counts_as_not_reported() {
+    let fields: [With<f32>; 6] = [
         ("workers[1].cpu_percent", |number| plain(|beat| beat.workers[1].cpu_percent = Some(number))),
         ("workers[1].gpu_percent", |number| plain(|beat| beat.workers[1].gpu_percent = Some(number))),
-        ("workers[1].cpu_pct", |number| told(|beat| beat.workers[1].cpu_pct = number)),
-        ("workers[1].io_r_mb_s", |number| told(|beat| beat.workers[1].io_r_mb_s = number)),
-        ("workers[1].io_w_mb_s", |number| told(|beat| beat.workers[1].io_w_mb_s = number)),
-        ("workers[1].gpu_util_pct", |number| told(|beat| beat.workers[1].gpu_util_pct = number)),
-        ("capabilities[0].vram_gb", |number| told(|beat| device(beat).vram_gb = Some(number.into()))),
+        ("workers[1].cpu_pct", |number| told(|beat| processes(beat)[1].cpu_pct = number)),
+        ("workers[1].io_r_mb_s", |number| told(|beat| processes(beat)[1].io_r_mb_s = number)),
+        ("workers[1].io_w_mb_s", |number| told(|beat| processes(beat)[1].io_w_mb_s = number)),
+        ("workers[1].gpu_util_pct", |number| told(|beat| processes(beat)[1].gpu_util_pct = Some(number))),
     ];
     for (field, with) in fields {
         for good in [0.0, f32::MIN_POSITIVE, 100.0, f32::MAX] {
             accepts(&with(good));
         }
         for bad in [-1.0, -f32::MIN_POSITIVE, -1e10] {
-            refuses(&with(bad), field, "-", "finite and at least 0");
+            let registry = complains(&with(bad), field, "-");
+            let worker = registry.list_all_workers().pop().unwrap().1;
+            let told = [worker.cpu_percent, worker.gpu_percent].into_iter().flatten();
+            assert!(told.into_iter().all(|percent| percent >= 0.0), "{worker:?}");
         }
         // JSON has no such numbers.
         for (bad, shown) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
             let registry = furnished(Limits::default());
-            let error = refused(&registry, || with(bad).as_struct(&registry));
-            assert_names(&error, field, shown, "finite and at least 0");
+            with(bad).as_struct(&registry).unwrap();
+            let told = registry.stats().hives.into_iter().find_map(|told| told.last_complaint).unwrap();
+            assert!(told.starts_with(&format!("{field}: {shown} counts")), "{told}");
+            // Equal to itself, as everything is that is kept.
+            assert_eq!(registry.snapshot(), registry.snapshot());
         }
-        // It has numbers that no float holds, though.
+        // It has numbers that no float holds, though; one that no double holds, the parser does not read.
         let name = field.split_once('.').unwrap().1;
-        let Ok(body) = (match with(77.0) {
-            Sent::Plain(payload) => serde_json::to_string(&payload),
-            Sent::Told(heartbeat) => serde_json::to_string(&heartbeat),
-        }) else {
-            panic!("heartbeats serialize")
-        };
+        let body = with(77.0).json().replace(&format!("\"{name}\":77.0"), &format!("\"{name}\":@"));
         let registry = furnished(Limits::default());
-        let (from, is_double) = (format!("\"{name}\":77.0"), name == "vram_gb");
-        assert!(body.contains(&from));
-        for huge in ["1e300", "1e999", "-1e300"] {
-            let body = body.replace(&from, &format!("\"{name}\":{huge}"));
-            if (huge, is_double) == ("1e300", true) {
+        for huge in ["1e300", "-1e300"] {
+            registry.ingest_json(body.replace('@', huge).as_bytes()).unwrap();
+        }
+        let complaints: u64 = registry.stats().hives.iter().map(|told| told.complaints).sum();
+        assert_eq!(complaints, 2, "{field}");
+        assert_names(
+            &refused(&registry, || registry.ingest_json(body.replace('@', "1e999").as_bytes())),
+            field,
+            "",
+            "",
+        );
+    }
+}
+
+#[test]
+fn i7_whole_numbers_that_are_negative_or_fractions_count_as_not_reported() {
+    let plain = plain(|beat| {
+        let worker = &mut beat.workers[1];
+        worker.device_id = Some(77);
+        (worker.vram_bytes, worker.vram_total_bytes, worker.ram_bytes) = (Some(77), Some(77), Some(77));
+        worker.max_concurrency = Some(77);
+    });
+    let told = told(|beat| {
+        let process = &mut processes(beat)[1];
+        (process.pid, process.rss_mb, process.uptime_s) = (77, 77, 77);
+        (process.vram_mb, process.total_vram_mb) = (77, 77);
+    });
+    let of_worker = ["device_id", "vram_bytes", "vram_total_bytes", "ram_bytes", "max_concurrency"];
+    let of_process = ["pid", "rss_mb", "uptime_s", "vram_mb", "total_vram_mb"];
+    for (hive, sent, fields) in [("plain", &plain, of_worker), ("told", &told, of_process)] {
+        for field in fields {
+            let put = |value: &str| {
+                let registry = furnished(Limits::default());
+                let from = format!("\"{field}\":77");
+                assert!(sent.json().contains(&from), "{field}");
+                let body = sent.json().replace(&from, &format!("\"{field}\":{value}"));
                 registry.ingest_json(body.as_bytes()).unwrap();
-            } else {
-                assert_names(&refused(&registry, || registry.ingest_json(body.as_bytes())), field, "", "");
+                let worker = registry.get_workers_on_hive(hive).pop().unwrap();
+                let told = [worker.vram_bytes, worker.vram_total_bytes, worker.ram_bytes];
+                let whole = [worker.device_id, worker.max_concurrency].map(|number| number.map(u64::from));
+                let known = told.into_iter().chain(whole).flatten().count();
+                (known, registry.hive_stats(hive).unwrap().complaints)
+            };
+            let (all, none) = put("77");
+            assert_eq!(none, 0, "{field}");
+            for odd in ["-1", "-9223372036854775808", "1.5", "-0.5", "77.0", "1e3"] {
+                let is_workers = !["pid", "uptime_s"].contains(&field);
+                assert_eq!(put(odd), (all - usize::from(is_workers), 1), "{field}: {odd}");
             }
+            // What a worker need not say, null does not say; a process says all its numbers.
+            assert_eq!(put("null").1, u64::from(hive == "told"), "{field}");
         }
     }
 }
 
 #[test]
-fn i2_max_concurrency_is_at_least_1() {
+fn i7_max_concurrency_0_counts_as_not_reported() {
     let with = |limit| plain(|beat| beat.workers[1].max_concurrency = Some(limit));
     accepts(&with(1));
     accepts(&with(u32::MAX));
-    refuses(&with(0), "workers[1].max_concurrency", "\"0\"", "at least 1");
+    let registry = complains(&with(0), "workers[1].max_concurrency", "0");
+    assert_eq!(registry.get_worker_on("plain", "b").unwrap().max_concurrency, None);
+}
+
+#[test]
+fn i7_a_gpu_that_tells_no_utilisation_is_idle() {
+    let sent = told(|beat| processes(beat)[1].gpu_util_pct = None);
+    for send in [Sent::as_struct, Sent::as_json] {
+        let registry = furnished(Limits::default());
+        send(&sent, &registry).unwrap();
+        let worker = registry.get_worker_on("told", "g-81").unwrap();
+        assert_eq!((&worker.state, worker.gpu_percent), (&WorkerLifecycle::Idle, None));
+        assert_eq!(worker.process.as_ref().unwrap().gpu_util_pct, None);
+        // How a GPU in slices says so: nothing to complain of.
+        assert_eq!(registry.hive_stats("told").unwrap().complaints, 0);
+    }
+}
+
+#[test]
+fn i7_a_host_that_makes_no_url_is_a_complaint() {
+    for hostname in ["http://gpu-1", "gpu-1:7835", "gpu 1", "gpu-1/"] {
+        let sent = told(|beat| beat.hive.hostname = hostname.into());
+        let registry = complains(&sent, "hive.hostname", &format!("{hostname:?}"));
+        assert_eq!(registry.get_worker_on("told", "g-80").unwrap().url, None);
+    }
+    let sent = told(|beat| beat.hive.hostname = "fe80::1%eth0".into());
+    accepts(&sent);
+    let registry = furnished(Limits::default());
+    sent.as_json(&registry).unwrap();
+    assert_eq!(registry.get_worker_url("g-80").as_deref(), Some("http://[fe80::1%25eth0]:80"));
+    complains(&told(|beat| processes(beat)[1].instance = "gpu0".into()), "workers[1].instance", "\"gpu0\"");
+}
+
+#[test]
+fn i7_refusals_of_a_known_hive_are_told_of_it() {
+    let registry = furnished(Limits { heartbeat_bytes: 4_000, ..Default::default() });
+    let told = |hive: &str| {
+        let told = registry.hive_stats(hive).unwrap();
+        (told.refusals, told.last_refusal.unwrap_or_default())
+    };
+    assert_eq!(told("plain"), (0, String::new()));
+    let valid = plain(|_| ()).json();
+    let mut count = 0;
+    let mut refuses = |hive: &str, body: &str, field: &str| {
+        let error = refused(&registry, || registry.ingest_json(body.as_bytes()));
+        count += 1;
+        assert_eq!(told(hive), (count, error.to_string()));
+        assert!(error.to_string().starts_with(field), "{error}");
+    };
+    refuses("plain", &valid.replace("2025-10-21T10:00:00.001Z", "noon"), "timestamp: ");
+    refuses(
+        "plain",
+        &valid.replace("\"gpu_percent\":10.0", "\"gpu_percent\":\"10\""),
+        "workers[0].gpu_percent: ",
+    );
+    refuses("plain", &valid[..valid.len() / 2], "");
+    refuses("plain", &format!("{valid}{}", " ".repeat(4_000)), "heartbeat_bytes: ");
+    let other = registry.update_hive_state("plain", beat("other", T0, vec![])).unwrap_err();
+    assert_eq!(told("plain"), (5, other.to_string()));
+    // Of hives that are not known nothing is kept.
+    let unknown = valid.replace("\"hive_id\":\"plain\"", "\"hive_id\":\"nobody\"").replace("Idle", "");
+    registry.ingest_json(unknown.as_bytes()).unwrap_err();
+    assert_eq!((registry.hive_stats("nobody"), told("plain").0, told("told").0), (None, 5, 0));
+    registry.remove_hive("plain");
+    apply(&registry, beat("plain", T0 + 1_000_000, vec![]));
+    assert_eq!(told("plain").0, 0);
+}
+
+#[test]
+fn i2_devices_per_hive_256_or_as_set_and_their_memory_is_bounded() {
+    let card = |gib| Capability {
+        id: "GPU".into(),
+        name: "card".into(),
+        device_type: "cuda".into(),
+        vram_gb: Some(gib),
+        ..Default::default()
+    };
+    let both = |cards: Vec<Capability>| {
+        [
+            plain(|beat| beat.capabilities = Some(cards.clone())),
+            told(|beat| beat.capabilities = Some(cards.clone())),
+        ]
+    };
+    both(vec![card(24.0); 256]).iter().for_each(accepts);
+    for sent in both(vec![card(24.0); 257]) {
+        refuses(&sent, "devices_per_hive", "257", "at most 256");
+    }
+    let registry = furnished(Limits { devices_per_hive: 2, ..Default::default() });
+    for sent in both(vec![card(24.0); 3]) {
+        assert_names(&refused(&registry, || sent.as_json(&registry)), "devices_per_hive", "3", "at most 2");
+    }
+    for good in [0.0, 0.5, 1_048_576.0] {
+        both(vec![card(good)]).iter().for_each(accepts);
+    }
+    for bad in [-1.0, -f64::MIN_POSITIVE, 1_048_576.5, 1e300] {
+        for sent in both(vec![card(24.0), card(bad)]) {
+            refuses(&sent, "capabilities[1].vram_gb", "", "from 0 to 1048576");
+        }
+    }
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for sent in both(vec![card(bad)]) {
+            let error = refused(&registry, || sent.as_struct(&registry));
+            assert_names(&error, "capabilities[0].vram_gb", "", "finite");
+        }
+    }
+}
+
+#[test]
+fn i2_hive_info_is_of_the_hive_beside_it() {
+    let with = |id: &str| plain(|beat| beat.hive_info = Some(HiveInfo { id: id.into(), ..info() }));
+    accepts(&with("plain"));
+    accepts(&with(""));
+    refuses(&with("other"), "hive_info.id", "\"other\"", "\"plain\"");
+    refuses(&with(&"x".repeat(1_000_000)), "hive_info.id", "xxx", "\"plain\"");
+}
+
+/// Not even one whose every part is as long as it can be.
+#[test]
+fn i2_no_error_is_longer_than_512_bytes() {
+    let limits = Limits { heartbeat_bytes: 1 << 23, ..Default::default() };
+    for unit in ["x", "\u{e9}", "\u{10ffff}", "\u{1}", "\"", "\\", "."] {
+        let long = unit.repeat(1 << 19);
+        let registry = furnished(limits);
+        let check = |answer: Answer| {
+            let error = answer.unwrap_err();
+            let (words, parts) = (error.to_string(), format!("{error:?}"));
+            assert!(words.len() <= 512, "{} bytes: {words}", words.len());
+            assert!(parts.len() <= 4_096, "{parts}");
+        };
+        for (_, _, _, with) in TEXTS {
+            check(with(&long).as_struct(&registry));
+            check(with(&long).as_json(&registry));
+        }
+        check(registry.update_hive_state(&long, beat("plain", T0 + 1, vec![])));
+        check(registry.update_hive_state(&long, beat(&format!("{long}x"), T0 + 1, vec![])));
+        check(registry.update_workers(&long, vec![]));
+        check(registry.model(&long).map(|_| HeartbeatOutcome::Updated));
+        let text = serde_json::to_string(&long).unwrap();
+        for body in [
+            plain(|beat| beat.timestamp.clone_from(&long)).json(),
+            plain(|beat| beat.workers[1].last_heartbeat.clone_from(&long)).json(),
+            plain(|beat| beat.hive_info = Some(HiveInfo { id: long.clone(), ..info() })).json(),
+            format!("{{{text}: 1e999}}"),
+            format!("{{\"hive\": {{{text}: 1e999}}}}"),
+            format!("{{\"hive\": {{\"operational_status\": {text}}}}}"),
+            format!("{{\"hive_id\": \"plain\", \"workers\": [{{{text}: 1e999}}]}}"),
+            format!("{{\"hive_id\": \"plain\", \"epoch\": {text}}}"),
+            format!(
+                "{{\"workers\": [{{\"state\": 5, {text}: {{{text}: 5}}}}], \"hive_id\": \"plain\", \"timestamp\": 5}}"
+            ),
+            format!(
+                "{{\"type\": \"telemetry\", \"hive_id\": \"plain\", \"workers\": [{{\"pid\": {text}}}]}}"
+            ),
+            text.clone(),
+        ] {
+            check(registry.ingest_json(body.as_bytes()));
+        }
+        for hive in ["plain", "told"] {
+            let told = registry.hive_stats(hive).unwrap();
+            assert!(told.last_refusal.is_some_and(|words| words.len() <= 512));
+        }
+    }
 }
 
 #[test]
 fn i2_megabytes_fit_in_64_bits_of_bytes() {
     let fields: [With<u64>; 3] = [
-        ("workers[1].rss_mb", |mb| told(|beat| beat.workers[1].rss_mb = mb)),
-        ("workers[1].vram_mb", |mb| told(|beat| beat.workers[1].vram_mb = mb)),
-        ("workers[1].total_vram_mb", |mb| told(|beat| beat.workers[1].total_vram_mb = mb)),
+        ("workers[1].rss_mb", |mb| told(|beat| processes(beat)[1].rss_mb = mb)),
+        ("workers[1].vram_mb", |mb| told(|beat| processes(beat)[1].vram_mb = mb)),
+        ("workers[1].total_vram_mb", |mb| told(|beat| processes(beat)[1].total_vram_mb = mb)),
     ];
     let most = u64::MAX >> 20;
     for (field, with) in fields {
@@ -322,8 +564,9 @@ fn i2_json_of_wrong_types_names_the_field() {
         (&plain, "/workers/1/device_id", "4294967296", "workers[1].device_id", "u32"),
         (&plain, "/workers/1/max_concurrency", "4294967296", "workers[1].max_concurrency", "u32"),
         (&plain, "/workers/1/vram_bytes", "18446744073709551616", "workers[1].vram_bytes", "u64"),
-        (&plain, "/workers/1/vram_total_bytes", "-1", "workers[1].vram_total_bytes", "u64"),
-        (&plain, "/workers/1/ram_bytes", "1.5", "workers[1].ram_bytes", "u64"),
+        (&plain, "/workers/1/vram_total_bytes", "\"1\"", "workers[1].vram_total_bytes", "u64"),
+        (&plain, "/workers/1/ram_bytes", "[1]", "workers[1].ram_bytes", "u64"),
+        (&plain, "/workers/1/gpu_percent", "true", "workers[1].gpu_percent", "f32"),
         (&plain, "/epoch", "18446744073709551616", "epoch", "u64"),
         (&plain, "/seq", "-1", "seq", "u64"),
         (&plain, "/workers/1/url", "5", "workers[1].url", "string"),
@@ -331,7 +574,7 @@ fn i2_json_of_wrong_types_names_the_field() {
         (&plain, "/workers", "{}", "workers", "sequence"),
         (&told, "/workers/1/pid", "4294967296", "workers[1].pid", "u32"),
         (&told, "/workers/1/uptime_s", "18446744073709551616", "workers[1].uptime_s", "u64"),
-        (&told, "/workers/1/vram_mb", "-1", "workers[1].vram_mb", "u64"),
+        (&told, "/workers/1/vram_mb", "{}", "workers[1].vram_mb", "u64"),
         (&told, "/hive/port", "65536", "hive.port", "u16"),
         (&told, "/hive/operational_status", "\"sleeping\"", "hive.operational_status", "sleeping"),
         (&told, "/hive/operational_status", "\"Ready\"", "hive.operational_status", "Ready"),
@@ -379,9 +622,9 @@ fn i2_epoch_and_seq_come_together() {
 fn i2_no_two_workers_have_one_id() {
     let once = "no two workers of one id";
     refuses(&plain(|beat| beat.workers[1].worker_id = "a".into()), "workers[].worker_id", "\"a\"", once);
-    refuses(&told(|beat| beat.workers[1].instance = "80".into()), "workers[].worker_id", "\"g-80\"", once);
+    refuses(&told(|beat| processes(beat)[1].instance = "80".into()), "workers[].worker_id", "\"g-80\"", once);
     // Different parts, one id.
-    let joined = told(|beat| beat.workers = vec![process("a-b", "c", "m"), process("a", "b-c", "m")]);
+    let joined = told(|beat| beat.workers = Some(vec![process("a-b", "c", "m"), process("a", "b-c", "m")]));
     refuses(&joined, "workers[].worker_id", "\"a-b-c\"", once);
 }
 
@@ -487,10 +730,10 @@ fn i2_update_workers_is_held_to_the_same_bounds() {
     }
     registry.update_workers(&long[1..], vec![]).unwrap();
     let mut process = process("g", "1", "new");
-    process.gpu_util_pct = f32::NAN;
+    process.total_vram_mb = u64::MAX;
     for hive_id in ["told", "unknown"] {
         let error = refused(&registry, || registry.update_workers(hive_id, vec![process.clone()]));
-        assert_names(&error, "workers[0].gpu_util_pct", "NaN", "finite");
+        assert_names(&error, "workers[0].total_vram_mb", &u64::MAX.to_string(), "at most");
     }
 }
 
@@ -513,7 +756,14 @@ const BODIES: [&str; 3] = [
 
 #[test]
 fn mutated_bodies_never_panic_and_leave_the_registry_consistent() {
-    let limits = Limits { hives: 12, workers: 20, workers_per_hive: 4, models: 6, heartbeat_bytes: 2_000 };
+    let limits = Limits {
+        hives: 12,
+        workers: 20,
+        workers_per_hive: 4,
+        devices_per_hive: 2,
+        models: 6,
+        heartbeat_bytes: 2_000,
+    };
     let (registry, _) = registry_with(|builder| builder.limits(limits));
     let mut rng = Rng::new(0x5eed);
     let (mut applied, mut refusals) = (0, 0);
@@ -618,7 +868,7 @@ fn what_is_no_heartbeat_is_refused_in_words() {
     let registry = furnished(Limits::default());
     let valid = serde_json::to_string(&beat("plain", T0 + 1, vec![])).unwrap();
     let twice = format!("{valid}{valid}");
-    let marked = format!("\u{feff}{valid}");
+    let marked = format!("\u{feff}\u{feff}{valid}");
     for body in ["", " ", "null", "5", "\"x\"", "[]", "{}", "{\"hive_id\"", "NaN", &twice, &marked] {
         let error = refused(&registry, || registry.ingest_json(body.as_bytes()));
         assert!(matches!(error, HeartbeatError::Malformed { .. }), "{error}");
@@ -647,14 +897,20 @@ fn config_names_what_is_out_of_bounds() {
         |builder| builder.assumed_worker_memory(0.0, 0.0),
         |builder| builder.assumed_worker_memory(f32::MAX, f32::MAX),
         |builder| {
-            let one = Limits { hives: 1, workers: 1, workers_per_hive: 1, models: 1, heartbeat_bytes: 1 };
-            builder.limits(one)
+            builder.limits(Limits {
+                hives: 1,
+                workers: 1,
+                workers_per_hive: 1,
+                devices_per_hive: 1,
+                models: 1,
+                heartbeat_bytes: 1,
+            })
         },
     ];
     for configure in accepted {
         assert_eq!(build(configure), Ok(0));
     }
-    let refused: [(&str, &str, Configure); 17] = [
+    let refused: [(&str, &str, Configure); 18] = [
         ("shards", "0", |builder| builder.shards(0)),
         ("shards", "1", |builder| builder.shards(1)),
         ("shards", "3", |builder| builder.shards(3)),
@@ -671,6 +927,9 @@ fn config_names_what_is_out_of_bounds() {
         ("workers", "0", |builder| builder.limits(Limits { workers: 0, ..Default::default() })),
         ("workers_per_hive", "0", |builder| {
             builder.limits(Limits { workers_per_hive: 0, ..Default::default() })
+        }),
+        ("devices_per_hive", "0", |builder| {
+            builder.limits(Limits { devices_per_hive: 0, ..Default::default() })
         }),
         ("models", "0", |builder| builder.limits(Limits { models: 0, ..Default::default() })),
         ("heartbeat_bytes", "0", |builder| {

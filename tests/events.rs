@@ -173,8 +173,9 @@ fn e1_is_silent_about_what_no_scheduler_would_look_at() {
 
     let mut heartbeat = telemetry("t", T0, vec![process("p", "1", "m")]);
     heartbeat.timestamp = stamp(T0 + 1);
-    heartbeat.workers[0] =
+    let busier =
         hive_registry::ProcessStats { uptime_s: 61, cpu_pct: 1.0, rss_mb: 1, ..process("p", "1", "m") };
+    heartbeat.workers = Some(vec![busier]);
     registry.update_hive(heartbeat.clone()).expect("it is valid");
     assert!(told(&feed).is_empty());
     heartbeat.timestamp = stamp(T0 + 2);

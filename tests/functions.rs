@@ -333,7 +333,7 @@ fn update_hive() {
         ..Default::default()
     };
     let mut heartbeat = telemetry("h", T0, vec![process("llm", "8080", "m"), process("llm", "x", "m")]);
-    heartbeat.workers[1].gpu_util_pct = 0.5;
+    heartbeat.workers.as_mut().unwrap()[1].gpu_util_pct = Some(0.5);
     heartbeat.hive.health_status = HiveHealth::Degraded { reason: "hot".into() };
     heartbeat.capabilities = Some(vec![gpu]);
     assert_eq!(registry.update_hive(heartbeat.clone()), Ok(HeartbeatOutcome::Registered));
@@ -349,7 +349,7 @@ fn update_hive() {
     assert_eq!(idle.health_status.as_str(), "degraded", "its hive's");
     assert_eq!(idle.backend, Some(Backend::Cuda));
     assert_eq!(idle.last_heartbeat.timestamp_millis(), T0);
-    assert_eq!(idle.process.as_deref(), Some(&heartbeat.workers[0]));
+    assert_eq!(idle.process.as_deref(), heartbeat.workers.as_deref().map(|workers| &workers[0]));
     let busy = registry.get_worker_on("h", "llm-x").expect("group-instance");
     assert_eq!((&busy.state, &busy.url), (&WorkerLifecycle::Busy, &None), "x is no port");
 

@@ -17,8 +17,14 @@ use hive_registry::{
 };
 
 const HIVES: usize = 1_000;
-const LIMITS: Limits =
-    Limits { hives: HIVES, workers: 2 * HIVES, workers_per_hive: 4, models: HIVES, heartbeat_bytes: 4_096 };
+const LIMITS: Limits = Limits {
+    hives: HIVES,
+    workers: 2 * HIVES,
+    workers_per_hive: 4,
+    devices_per_hive: 4,
+    models: HIVES,
+    heartbeat_bytes: 4_096,
+};
 /// What the process around the registry may ask for meanwhile: a heartbeat, an error, a line of output.
 const SLACK: isize = 64 << 10;
 /// What was published and replaced, and is not freed yet: some hundred winners and copies of the index of models.
@@ -88,10 +94,15 @@ fn i2_ever_new_ids_and_models_are_refused_without_a_trace() {
         clock.advance(Duration::from_millis(1));
     }
     (0..HIVES).for_each(|hive| known_answers(&registry, &clock, hive));
+    // A hive's last refusal is kept in words: once in all, however many come.
+    let wordy = beat(&"\u{10ffff}".repeat(64), clock.wall_ms(), vec![]);
+    (0..HIVES).for_each(|hive| {
+        registry.update_hive_state(&known(hive), wordy.clone()).expect_err("that is not its name");
+    });
     let full = held_bytes() - before;
     let bound = full + full / 100 + SLACK + REPLACED;
     let mut most = 0;
-    let mut refusals = 0;
+    let mut refusals = HIVES as u64;
     for n in 0..ids {
         let id = hostile(n);
         let hive = n % HIVES;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use hive_registry::{
-    Capability, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload,
+    Capability, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo,
     HiveRegistry, HiveRuntimeState, HiveSnapshot, LivenessClock, OperationalStatus, REORDER_WINDOW,
     WorkerState,
 };
@@ -389,7 +389,7 @@ fn a_process_becomes_a_worker() {
     let (registry, _) = registry();
     let processes = vec![
         process("idle", "8080", "m"),
-        hive_registry::ProcessStats { gpu_util_pct: 0.5, model: None, ..process("busy", "gpu0", "m") },
+        hive_registry::ProcessStats { gpu_util_pct: Some(0.5), model: None, ..process("busy", "gpu0", "m") },
     ];
     let mut heartbeat = telemetry("h", T0 - 7, processes.clone());
     heartbeat.hive.operational_status = OperationalStatus::Busy;
@@ -492,7 +492,7 @@ fn json_of_the_telemetry_form_is_the_public_type() {
         statuses.into_iter().flat_map(|status| healths.iter().map(move |health| (status, health.clone())))
     {
         let mut heartbeat = telemetry("h", T0, vec![process("g\u{e9}", "80", "m"), process("g", "81", "m")]);
-        heartbeat.workers[1].model = None;
+        heartbeat.workers.as_mut().unwrap()[1].model = None;
         heartbeat.hive.hostname = "::1".into();
         (heartbeat.hive.operational_status, heartbeat.hive.health_status) =
             (operational_status, health_status);
@@ -625,13 +625,124 @@ fn json_fields_that_are_not_known_are_ignored() {
         );
         assert_eq!(registers(&[extra, &hive, TIMESTAMP, &device, &processes]), ["h/g-1"]);
     }
-    // The forms do not know each other's fields.
-    let capabilities = r#""capabilities": {"not": ["even", 1]}"#;
-    assert_eq!(registers(&[r#""hive_id": "h""#, capabilities, TIMESTAMP, WORKERS, capabilities]), ["h/w"]);
 }
 
 #[test]
-fn json_capabilities_mean_nothing_to_the_plain_form_even_before_its_hive_id() {
-    let capabilities = r#""capabilities": {"not": ["even", 1]}"#;
-    assert_eq!(registers(&[capabilities, r#""hive_id": "h""#, TIMESTAMP, WORKERS]), ["h/w"]);
+fn json_of_the_event_of_a_stream_in_any_order() {
+    let id = r#""hive_id": "h""#;
+    let info = HIVE.replace("\"hive\"", "\"hive_info\"");
+    let anonymous = info.replace("\"id\": \"h\", ", "");
+    assert_ne!(anonymous, info);
+    for kind in [r#""type": "telemetry""#, r#""type": "hive_telemetry""#, r#""type": "\u0074elemetry""#] {
+        for order in permutations(&[id, kind, TIMESTAMP, PROCESSES]) {
+            assert_eq!(registers(&order), ["h/g-1"], "{order:?}");
+            assert_eq!(registers(&[&[&*info], &order[..]].concat()), ["h/g-1"]);
+            assert_eq!(registers(&[&order[..], &[&*anonymous]].concat()), ["h/g-1"]);
+        }
+        assert!(registers(&[id, TIMESTAMP, kind]).is_empty());
+        assert!(registers(&[id, TIMESTAMP, r#""workers": null"#, kind]).is_empty());
+        // An empty list is of either form.
+        assert!(registers(&[id, TIMESTAMP, r#""workers": []"#, kind]).is_empty());
+    }
+    // No kind that tells a form.
+    for kind in [r#""type": "heartbeat""#, r#""type": 5"#, r#""type": null"#, r#""type": {"telemetry": 1}"#] {
+        assert_eq!(registers(&[kind, id, TIMESTAMP, WORKERS]), ["h/w"]);
+    }
+    // Its faults are named where it says late what it is, too.
+    let (registry, _) = registry();
+    let body = |members: &[&str]| format!("{{{}}}", members.join(", "));
+    let kind = r#""type": "telemetry""#;
+    let wrong = PROCESSES.replace("\"pid\": 1", "\"pid\": \"one\"");
+    for (members, field) in [
+        (&[id, TIMESTAMP, &wrong, kind][..], "workers[0].pid: "),
+        (&[kind, id, TIMESTAMP, &wrong], "workers[0].pid: "),
+        (&[id, TIMESTAMP, WORKERS, kind], "workers[0].group: missing"),
+        (&[id, &info.replace("\"h\"", "\"i\""), TIMESTAMP, PROCESSES, kind], "hive_info.id: \"i\""),
+        (&[kind, TIMESTAMP, PROCESSES], "hive_id: missing"),
+        (&[&HIVE.replace("\"id\": \"h\", ", ""), TIMESTAMP, PROCESSES], "hive.id: missing"),
+    ] {
+        let error = registry.ingest_json(body(members).as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(field), "{error}");
+    }
+    registry.ingest_json(body(&[id, &info, TIMESTAMP, PROCESSES, kind]).as_bytes()).unwrap();
+    assert_eq!(registry.get_hive("h").unwrap().hostname, "n");
+    assert_eq!(registry.get_worker_url("g-1").as_deref(), Some("http://n:1"));
+}
+
+#[test]
+fn a_byte_order_mark_before_the_json_is_skipped() {
+    let (registry, _) = registry();
+    let body = format!("\u{feff}{}", text(&beat("h", T0, vec![])));
+    assert_eq!(registry.ingest_json(body.as_bytes()), Ok(HeartbeatOutcome::Registered));
+}
+
+#[test]
+fn the_plain_form_tells_of_the_hive_too() {
+    let devices = vec![Capability { device_type: "cuda".into(), vram_gb: Some(24.0), ..cpu() }];
+    let (registry, _) = registry();
+    let told = |at: i64, status: Option<OperationalStatus>, health: HiveHealth| HiveHeartbeatPayload {
+        hive_info: status.map(|status| HiveInfo {
+            operational_status: status,
+            health_status: health,
+            ..telemetry("h", T0, vec![]).hive
+        }),
+        capabilities: Some(devices.clone()),
+        ..beat("h", T0 + at, vec![worker("w", "m")])
+    };
+    let unhealthy = HiveHealth::Unhealthy { reason: "burning".into() };
+    for (at, status, health, serves) in [
+        (0, Some(OperationalStatus::Starting), HiveHealth::Healthy, false),
+        (1, Some(OperationalStatus::Ready), HiveHealth::Healthy, true),
+        (2, Some(OperationalStatus::Ready), unhealthy.clone(), false),
+        (3, None, HiveHealth::Healthy, true),
+        (4, Some(OperationalStatus::Stopping), HiveHealth::Healthy, false),
+        (5, Some(OperationalStatus::Busy), HiveHealth::Degraded { reason: "hot".into() }, true),
+    ] {
+        registry.ingest_json(text(&told(at, status, health)).as_bytes()).unwrap();
+        assert_eq!(registry.get_hive("h").map(|hive| hive.operational_status), status);
+        assert_eq!(registry.find_best_worker_for_model("m").is_some(), serves, "{status:?}");
+        assert_eq!(registry.list_available_hives().len(), usize::from(serves));
+        let explained = registry.explain("m");
+        let counts = (explained.eligible, explained.loading, explained.unhealthy, explained.draining);
+        assert_eq!(
+            counts,
+            [(0, 1, 0, 0), (1, 0, 0, 0), (0, 0, 1, 0), (1, 0, 0, 0), (0, 0, 0, 1), (1, 0, 0, 0)][at as usize]
+        );
+        assert_eq!(registry.get_available_resources("h").unwrap().vram_total_gb, Some(25.769_804));
+    }
+    apply(&registry, beat("h", T0 + 6, vec![]));
+    let state = registry.get_hive_state("h").unwrap();
+    assert_eq!((&state.hive, &state.capabilities), (&None, &None));
+}
+
+#[test]
+fn c1_telemetry_without_workers_leaves_them_as_they_were() {
+    let (registry, _) = registry();
+    let silent = |at: i64, status| {
+        let mut heartbeat = HiveHeartbeat { workers: None, ..telemetry("h", T0 + at, vec![]) };
+        heartbeat.hive.operational_status = status;
+        heartbeat
+    };
+    assert_eq!(registry.update_hive(silent(0, OperationalStatus::Ready)), Ok(HeartbeatOutcome::Registered));
+    assert_eq!(registry.get_worker_count("h"), Some(0));
+    registry
+        .update_hive(telemetry("h", T0 + 1, vec![process("g", "80", "m"), process("g", "81", "m")]))
+        .unwrap();
+    let before = registry.get_workers_on_hive("h");
+    let held = registry.reserve_worker_for_model("m").unwrap();
+    for (at, workers) in [(2, ""), (3, r#""workers": null,"#)] {
+        let body = text(&silent(at, OperationalStatus::Stopping)).replacen('{', &format!("{{{workers}"), 1);
+        registry.ingest_json(body.as_bytes()).unwrap();
+        let after = registry.get_workers_on_hive("h");
+        assert!(before.iter().zip(&after).all(|(old, new)| std::sync::Arc::ptr_eq(old, new)));
+        assert_eq!((after.len(), registry.find_best_worker_for_model("m")), (2, None));
+        assert_eq!(registry.get_hive_state("h").unwrap().last_heartbeat_ms, T0);
+    }
+    registry.update_hive(silent(4, OperationalStatus::Ready)).unwrap();
+    assert_ne!(registry.find_best_worker_for_model("m").unwrap().1.worker_id, held.worker().worker_id);
+    assert_eq!(registry.stats().reservations_open, 1);
+    drop(held);
+    apply(&registry, beat("h", T0 + 5, vec![worker("p", "m")]));
+    registry.update_hive(silent(6, OperationalStatus::Ready)).unwrap();
+    assert_eq!(names(registry.list_all_workers()), ["h/p"]);
 }

@@ -72,12 +72,12 @@ fn look() -> impl Strategy<Value = Look> {
     let work = (
         state,
         health,
-        weighted(0.85, model()),
-        weighted(0.85, select(vec![0.0f32, 0.0, 12.5, 33.3, 50.0])),
-        weighted(0.6, 1..4u32),
+        weighted(0.85, prop_oneof![20 => model(), 1 => Just("")]),
+        weighted(0.85, prop_oneof![20 => select(vec![0.0f32, 0.0, 12.5, 33.3, 50.0]), 1 => odd()]),
+        weighted(0.6, prop_oneof![15 => 1..4u32, 1 => Just(0)]),
     );
     let memory = (
-        weighted(0.5, select(vec!["cuda", "CPU", "tpu"])),
+        weighted(0.5, select(vec!["cuda", "CPU", "tpu", "cuda", "CPU", "tpu", ""])),
         weighted(0.5, 0..2u32),
         weighted(0.5, select(vec![0u64, 1_000, 9_000])),
         weighted(0.5, select(vec![8_000u64, 24_000])),
@@ -101,6 +101,11 @@ fn look() -> impl Strategy<Value = Look> {
     })
 }
 
+/// What is no percentage.
+fn odd() -> impl Strategy<Value = f32> {
+    select(vec![-1.0, f32::NAN, f32::INFINITY])
+}
+
 /// One of each id, in either order.
 fn some_of<T: Clone + std::fmt::Debug>(
     each: impl Strategy<Value = T>,
@@ -119,7 +124,8 @@ fn workers() -> impl Strategy<Value = Vec<Worker>> {
 }
 
 fn processes() -> impl Strategy<Value = Vec<Process>> {
-    let stats = (select(vec![0.0f32, 0.0, 25.0, 50.0]), weighted(0.85, model()), 0..9_000u64, 1..3u64);
+    let gpu = prop_oneof![8 => select(vec![0.0f32, 0.0, 25.0, 50.0]).prop_map(Some), 1 => Just(None)];
+    let stats = (gpu, weighted(0.85, model()), 0..9_000u64, 1..3u64);
     some_of(stats.prop_map(|(gpu_util_pct, model, vram_mb, twelves)| Stats {
         gpu_util_pct,
         model,
@@ -138,21 +144,34 @@ fn status() -> impl Strategy<Value = Status> {
     let device = (select(vec!["cuda", "cuda", "cpu", "metal"]), weighted(0.7, select(vec![24.0, 80.0])));
     (select(vec![Ready, Ready, Ready, Busy, Busy, Starting, Stopping, Stopped]), health)
         .prop_flat_map(move |(operational, health)| {
-            (Just(operational), Just(health), weighted(0.5, vec(device.clone(), 0..3)))
+            let hostname = prop_oneof![
+                8 => Just(None),
+                2 => select(vec!["gpu 1", "http://gpu-1", "fe80::1%eth0"]).prop_map(Some),
+            ];
+            (Just(operational), Just(health), hostname, weighted(0.5, vec(device.clone(), 0..3)))
         })
-        .prop_map(|(operational, health, devices)| Status { operational, health, devices })
+        .prop_map(|(operational, health, hostname, devices)| Status {
+            operational,
+            health,
+            hostname,
+            devices,
+        })
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    use Fault::{NoEpoch, NoPlaces, NoSeq, OtherHive, Timestamp, TwoOfOneId};
-    select(vec![Timestamp, TwoOfOneId, NoPlaces, NoSeq, NoEpoch, OtherHive])
+    use Fault::{ManyDevices, NegativeMemory, NoEpoch, NoSeq, OtherHive, OtherInfo, Timestamp, TwoOfOneId};
+    select(vec![Timestamp, TwoOfOneId, NoSeq, NoEpoch, OtherHive, OtherInfo, ManyDevices, NegativeMemory])
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let lease_ms = || select(vec![0, 1, 900, 5_000, 60_000]);
     prop_oneof![
-        20 => (key(), workers(), weighted(0.06, fault())).prop_map(|(key, workers, fault)| Op::Plain(key, workers, fault)),
-        12 => (key(), status(), processes()).prop_map(|(key, status, processes)| Op::Telemetry(key, status, processes)),
+        20 => (key(), weighted(0.3, status()), workers(), weighted(0.06, fault()))
+            .prop_map(|(key, status, workers, fault)| Op::Plain(key, status, workers, fault)),
+        12 => (key(), status(), weighted(0.9, processes()))
+            .prop_map(|(key, status, processes)| Op::Telemetry(key, status, processes)),
+        4 => (key(), weighted(0.7, status()), weighted(0.8, processes()))
+            .prop_map(|(key, status, processes)| Op::Event(key, status, processes)),
         5 => (any::<usize>(), weighted(0.5, workers())).prop_map(|(which, workers)| Op::Again(which, workers)),
         3 => workers().prop_map(Op::Wave),
         4 => (0..10usize, processes()).prop_map(|(hive, processes)| Op::UpdateWorkers(hive, processes)),
@@ -239,9 +258,9 @@ proptest! {
                 let pair = pairs.then(|| (1, (seconds + 29) as u64));
                 let key = Key { hive: 0, skew_ms: seconds * 1_000, pair };
                 match form {
-                    None => registry.update_hive_state("hive", plain("hive", &key, wall, workers)),
+                    None => registry.update_hive_state("hive", plain("hive", &key, wall, None, workers)),
                     Some((status, processes)) => {
-                        registry.update_hive(telemetry("hive", &key, wall, status, processes))
+                        registry.update_hive(telemetry("hive", &key, wall, status, Some(processes)))
                     }
                 }
                 .expect("the heartbeat is in bounds");

@@ -6,10 +6,10 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{T0, apply, beat, process, registry, registry_with, worker, worker_in};
+use common::{T0, apply, beat, process, registry, registry_with, telemetry, worker, worker_in};
 use hive_registry::{
-    Candidates, EventKind, FeedError, HeartbeatError, HeartbeatOutcome, LeastLoaded, Limits, LivenessClock,
-    Policy, PowerOfChoices, Random, RoundRobin, WorkerState,
+    Candidates, Capability, EventKind, FeedError, HeartbeatError, HeartbeatOutcome, LeastLoaded, Limits,
+    LivenessClock, OperationalStatus, Policy, PowerOfChoices, ProcessStats, Random, RoundRobin, WorkerState,
 };
 
 /// Reservations through models made idle keys stale, and more than 64 of these made the next fallback correct
@@ -98,12 +98,16 @@ fn a_second_silence_is_told() {
     assert_eq!(feed.try_next(), Err(FeedError::Timeout));
 }
 
-/// What a plain heartbeat does not know was refused when it came before `hive_id`.
+/// The capabilities of a plain heartbeat were ignored, or refused when they came before `hive_id`.
 #[test]
-fn an_unknown_capabilities_is_ignored_wherever_it_stands() {
-    let (registry, _) = registry();
-    let body = br#"{"capabilities": 5, "hive_id": "a", "timestamp": "2025-10-21T10:00:00Z", "workers": []}"#;
-    assert_eq!(registry.ingest_json(body), Ok(HeartbeatOutcome::Registered));
+fn capabilities_of_a_plain_heartbeat_count_wherever_they_stand() {
+    let device = r#""capabilities": [{"id": "G", "name": "card", "device_type": "cuda", "vram_gb": 24}]"#;
+    let rest = r#""hive_id": "a", "timestamp": "2025-10-21T10:00:00Z", "workers": []"#;
+    for body in [format!("{{{device}, {rest}}}"), format!("{{{rest}, {device}}}")] {
+        let (registry, _) = registry();
+        assert_eq!(registry.ingest_json(body.as_bytes()), Ok(HeartbeatOutcome::Registered));
+        assert!(registry.get_available_resources("a").unwrap().vram_total_gb.is_some());
+    }
 }
 
 /// A parser's message quoted a megabyte.
@@ -279,4 +283,108 @@ fn s8_the_chosen_worker_is_taken_whenever_it_has_room() {
         meanwhile.lock().unwrap().push(held);
     }
     assert_eq!(meanwhile.lock().unwrap().len(), 10, "its places");
+}
+
+// === what is sent, and memory ===
+
+/// A capability of a negative, infinite or absurd size was added to the hive's memory, and there could be a million.
+#[test]
+fn capabilities_are_within_limits_in_every_form() {
+    let (registry, _) = registry();
+    let device = |gb: &str| format!(r#"{{"id":"G","name":"card","device_type":"cuda","vram_gb":{gb}}}"#);
+    let many = vec![device("24"); 257].join(",");
+    for (devices, refusal) in [
+        (device("1e300"), "capabilities[0].vram_gb: "),
+        (device("-1"), "capabilities[0]"),
+        (many, "devices_per_hive: "),
+    ] {
+        let rest = format!(r#""timestamp":"2025-10-21T10:00:00Z","workers":[],"capabilities":[{devices}]"#);
+        let hive = r#""hive":{"id":"h","hostname":"n","port":1,"operational_status":"ready","health_status":{"status":"healthy"},"version":"1"}"#;
+        for body in [format!(r#"{{"hive_id":"h",{rest}}}"#), format!("{{{hive},{rest}}}")] {
+            let error = registry.ingest_json(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(refusal), "{error}");
+        }
+    }
+}
+
+/// `http://gpu 1:8080`, `http://http://gpu-1:8080` and `http://gpu-1:7835:8080` were given out as urls.
+#[test]
+fn a_hostname_that_is_none_makes_no_url() {
+    let (registry, _) = registry();
+    for (at, hostname) in ["http://gpu-1", "gpu-1:7835", "gpu 1", "gpu-1/"].into_iter().enumerate() {
+        let mut heartbeat = telemetry("h", T0 + at as i64, vec![process("g", "8080", "m")]);
+        heartbeat.hive.hostname = hostname.into();
+        registry.update_hive(heartbeat).unwrap();
+        assert_eq!(registry.get_worker_url("g-8080"), None, "{hostname}");
+        assert_eq!(registry.hive_stats("h").unwrap().complaints, at as u64 + 1);
+    }
+}
+
+/// A hive that was still starting was given requests.
+#[test]
+fn s1_a_hive_that_is_starting_is_not_picked() {
+    let (registry, _) = registry();
+    let mut heartbeat = telemetry("h", T0, vec![process("g", "8080", "m")]);
+    heartbeat.hive.operational_status = OperationalStatus::Starting;
+    registry.update_hive(heartbeat).unwrap();
+    assert_eq!(registry.find_best_worker_for_model("m"), None);
+    assert_eq!(registry.find_best_worker_for_model("another"), None);
+    assert_eq!((registry.explain("m").loading, registry.explain("m").eligible), (1, 0));
+}
+
+/// An empty url, a NaN, a negative number or `max_concurrency` 0 took the whole hive offline.
+#[test]
+fn what_is_not_known_takes_no_hive_offline() {
+    let (registry, _) = registry();
+    let body = r#"{"hive_id":"h","timestamp":"2025-10-21T10:00:00Z","workers":[{"worker_id":"w","state":"Idle",
+        "last_heartbeat":"2025-10-21T10:00:00Z","health_status":"healthy","url":"","model_id":"","backend":"",
+        "device_id":-1,"vram_bytes":-1,"vram_total_bytes":1.5,"ram_bytes":-1,"cpu_percent":-1,"gpu_percent":-1,
+        "max_concurrency":0}]}"#;
+    assert_eq!(registry.ingest_json(body.as_bytes()), Ok(HeartbeatOutcome::Registered));
+    let told = registry.get_worker("w").unwrap().1;
+    let is_bare = hive_registry::WorkerInfo { model_id: None, ..(*told).clone() };
+    assert_eq!(*told, is_bare);
+    assert_eq!((&told.url, &told.backend, told.device_id, told.max_concurrency), (&None, &None, None, None));
+    let stats = registry.hive_stats("h").unwrap();
+    assert_eq!(stats.complaints, 10);
+    assert_eq!(
+        stats.last_complaint.as_deref(),
+        Some("workers[0].max_concurrency: 0 counts as not reported: at least 1")
+    );
+}
+
+/// An error quoted an id or an argument of a megabyte whole.
+#[test]
+fn an_error_quotes_no_argument_whole() {
+    let (registry, _) = registry();
+    let long = "x".repeat(1 << 20);
+    let error = registry.update_hive_state(&long, beat("h", T0, vec![])).unwrap_err();
+    assert!(error.to_string().len() <= 512);
+    assert!(format!("{error:?}").len() <= 1_024);
+}
+
+/// Three processes on one GPU each counted it as their own.
+#[test]
+fn g2_three_processes_share_the_only_declared_gpu() {
+    let (registry, _) = registry();
+    let sharing = |at: i64, total_vram_mb| {
+        let one = |n: &str| ProcessStats { vram_mb: 7 * 1_024, total_vram_mb, ..process("g", n, "m") };
+        let mut heartbeat = telemetry("h", T0 + at, ["1", "2", "3"].map(one).to_vec());
+        heartbeat.capabilities = Some(vec![Capability {
+            id: "GPU-0".into(),
+            name: "card".into(),
+            device_type: "cuda".into(),
+            vram_gb: Some(24.0),
+            ..Default::default()
+        }]);
+        heartbeat
+    };
+    for (at, total_vram_mb) in [(0, 24 * 1_024), (1, 0)] {
+        registry.update_hive(sharing(at, total_vram_mb)).unwrap();
+        let free = registry.get_available_resources("h").unwrap().vram_free_gb.unwrap();
+        assert!((free - 3.221_225).abs() < 1e-5, "{free}");
+        assert!(registry.find_workers_with_capacity(16 * 1_024).is_empty());
+        assert_eq!(registry.find_workers_with_capacity(3 * 1_024).len(), 3);
+        assert!(registry.find_workers_with_capacity(3 * 1_024 + 1).is_empty());
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::*;
 use hive_registry::{
-    Capability, HiveHealth, HiveHeartbeat, HiveRegistry, OperationalStatus, ProcessStats, ResourceInfo,
-    WorkerState,
+    Capability, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveRegistry, OperationalStatus,
+    ProcessStats, ResourceInfo, StaleMode, WorkerState,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -230,6 +230,62 @@ fn g2_use_that_is_assumed_is_not_taken_from_what_is_reported_free() {
     apply(&registry, beat("h", T0, workers));
     assert_eq!(fits_up_to(&registry, 7 * 1_024), ["h/silent", "h/told"]);
     assert_eq!(resources(&registry).vram_used_gb, 4.0 + GIB as f32 / 1e9);
+}
+
+#[test]
+fn g2_one_number_of_two_backends_is_two_devices() {
+    let (registry, _) = registry();
+    let on = |id: &str, backend: &str, used: u64| WorkerState {
+        backend: Some(backend.into()),
+        ..on_device(id, Some(0), Some(used * GIB), Some(8 * GIB))
+    };
+    apply(&registry, beat("h", T0, vec![on("a", "rocm", 7), on("b", "cuda", 1), on("c", "CUDA", 2)]));
+    assert_eq!(fits_up_to(&registry, 1_024), ["h/a"]);
+    assert_eq!(fits_up_to(&registry, 5 * 1_024), ["h/b", "h/c"]);
+    let info = resources(&registry);
+    close(info.vram_total_gb, (16 * GIB) as f64 / 1e9);
+    close(info.vram_free_gb, (6 * GIB) as f64 / 1e9);
+}
+
+#[test]
+fn g2_of_a_device_that_is_not_known_no_more_is_free_than_of_the_hive() {
+    let (registry, _) = registry();
+    let declare = |at: i64, gpus: &[Option<f64>], workers: Vec<WorkerState>| {
+        let devices = gpus.iter().map(|gib| device("GPU", "cuda", *gib)).collect();
+        apply(&registry, HiveHeartbeatPayload { capabilities: Some(devices), ..beat("h", T0 + at, workers) });
+        resources(&registry).vram_free_gb
+    };
+    let silent = |id: &str, gib: u64| on_device(id, None, Some(gib * GIB), Some(24 * GIB));
+    // Two GPUs: its own total less its own use would be 20.
+    let free = declare(0, &[Some(8.0), Some(16.0)], vec![silent("a", 4), silent("b", 14)]);
+    close(free, (6 * GIB) as f64 / 1e9);
+    assert_eq!(fits_up_to(&registry, 6 * 1_024), ["h/a", "h/b"]);
+    // One GPU, by its number and without: it is the same.
+    let numbered = on_device("c", Some(0), Some(10 * GIB), Some(24 * GIB));
+    close(declare(1, &[Some(24.0)], vec![silent("a", 4), numbered]), (10 * GIB) as f64 / 1e9);
+    assert_eq!(fits_up_to(&registry, 10 * 1_024), ["h/a", "h/c"]);
+    // One GPU whose memory is not declared: what its workers say, once.
+    close(declare(2, &[None], vec![silent("a", 4), silent("b", 14)]), (6 * GIB) as f64 / 1e9);
+    close(resources(&registry).vram_total_gb, (24 * GIB) as f64 / 1e9);
+    // What runs on the CPU is not on it.
+    let on_cpu = WorkerState { backend: Some("cpu".into()), ..bare_worker("d") };
+    declare(3, &[Some(24.0)], vec![silent("a", 4), on_cpu]);
+    assert_eq!(names(registry.find_workers_with_capacity(1)), ["h/a"]);
+    // More in use than there is.
+    assert_eq!(declare(4, &[Some(8.0)], vec![silent("a", 14)]), Some(0.0));
+    assert!(registry.find_workers_with_capacity(1).is_empty());
+}
+
+#[test]
+fn c4_workers_with_capacity_are_those_of_live_hives() {
+    for (stale_mode, found) in [(StaleMode::Exclude, 1), (StaleMode::Ignore, 2)] {
+        let (registry, clock) = registry_with(|builder| builder.stale_mode(stale_mode));
+        let roomy = || vec![on_device("w", Some(0), Some(0), Some(8 * GIB))];
+        apply(&registry, beat("h", T0, roomy()));
+        clock.advance(Duration::from_secs(30));
+        apply(&registry, beat("i", T0 + 30_000, roomy()));
+        assert_eq!(registry.find_workers_with_capacity(1).len(), found);
+    }
 }
 
 // === G3 ===

@@ -119,7 +119,7 @@ fn s1_an_unhealthy_worker_is_never_picked() {
 }
 
 #[test]
-fn s1_workers_of_a_stopping_stopped_or_unhealthy_hive_are_never_picked() {
+fn s1_workers_of_a_hive_that_is_not_up_or_unhealthy_are_never_picked() {
     let (registry, _) = registry();
     let reason = || "why".into();
     let cases = [
@@ -127,7 +127,7 @@ fn s1_workers_of_a_stopping_stopped_or_unhealthy_hive_are_never_picked() {
         (OperationalStatus::Stopping, HiveHealth::Healthy, false),
         (OperationalStatus::Busy, HiveHealth::Healthy, true),
         (OperationalStatus::Stopped, HiveHealth::Healthy, false),
-        (OperationalStatus::Starting, HiveHealth::Healthy, true),
+        (OperationalStatus::Starting, HiveHealth::Healthy, false),
         (OperationalStatus::Ready, HiveHealth::Unhealthy { reason: reason() }, false),
         (OperationalStatus::Ready, HiveHealth::Degraded { reason: reason() }, true),
     ];
@@ -262,7 +262,8 @@ fn s3_load_is_what_is_reserved_before_what_was_reported() {
 
 #[test]
 fn s3_a_reservation_weighs_more_than_any_report() {
-    let (registry, _) = hive(vec![WorkerState { max_concurrency: Some(4_000), ..at("a", 0.0) }, at("b", 100.0)]);
+    let (registry, _) =
+        hive(vec![WorkerState { max_concurrency: Some(4_000), ..at("a", 0.0) }, at("b", 100.0)]);
     let _held = registry.reserve_worker_for_model("m");
     assert_eq!(best(&registry, "m").as_deref(), Some("h/b"), "a has one of its 4,000 places taken");
     let _held = [(); 2].map(|()| registry.reserve_worker_for_model("m"));

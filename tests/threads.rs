@@ -221,7 +221,10 @@ fn equals_a_scan(registry: &HiveRegistry) {
     };
     assert_eq!(registry.hive_count(), snapshot.hives.len());
     assert_eq!(registry.total_worker_count(), all.len());
-    assert_eq!(names(registry.list_all_workers()), all.iter().map(|worker| named(worker)).collect::<Vec<_>>());
+    assert_eq!(
+        names(registry.list_all_workers()),
+        all.iter().map(|worker| named(worker)).collect::<Vec<_>>()
+    );
     assert_eq!(names(registry.find_idle_workers()), found(&|worker| worker.state == WorkerLifecycle::Idle));
     for model in 0..MODELS {
         let model = format!("m{model}");

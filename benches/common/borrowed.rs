@@ -38,7 +38,7 @@ pub struct Telemetry<'a> {
     #[serde(borrow)]
     pub hive: Hive<'a>,
     pub timestamp: &'a str,
-    pub workers: Vec<Process<'a>>,
+    pub workers: Option<Vec<Process<'a>>>,
     pub capabilities: Option<Vec<Device<'a>>>,
     pub epoch: Option<u64>,
     pub seq: Option<u64>,
@@ -74,7 +74,7 @@ pub struct Process<'a> {
     pub io_r_mb_s: f32,
     pub io_w_mb_s: f32,
     pub uptime_s: u64,
-    pub gpu_util_pct: f32,
+    pub gpu_util_pct: Option<f32>,
     pub vram_mb: u64,
     pub total_vram_mb: u64,
     pub model: Option<&'a str>,

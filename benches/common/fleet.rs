@@ -84,7 +84,7 @@ pub fn telemetry(hive: usize, workers: usize) -> HiveHeartbeat {
         io_r_mb_s: 1.25,
         io_w_mb_s: 0.5,
         uptime_s: 86_400,
-        gpu_util_pct: gpu(hive, n, 0),
+        gpu_util_pct: Some(gpu(hive, n, 0)),
         vram_mb: 8_192,
         total_vram_mb: 24_576,
         model: Some(model((hive * WORKERS + n) % MODELS).into()),
@@ -105,7 +105,7 @@ pub fn telemetry(hive: usize, workers: usize) -> HiveHeartbeat {
             ..Default::default()
         },
         timestamp: now(),
-        workers: (0..workers).map(process).collect(),
+        workers: Some((0..workers).map(process).collect()),
         capabilities: Some((0..workers).map(device).collect()),
         ..Default::default()
     }
@@ -166,8 +166,8 @@ impl Beats {
     pub fn telemetry(&mut self) -> HiveHeartbeat {
         let (hive, generation) = self.next(true);
         let mut beat = telemetry(hive, WORKERS);
-        for (n, process) in beat.workers.iter_mut().enumerate() {
-            process.gpu_util_pct = gpu(hive, n, generation);
+        for (n, process) in beat.workers.iter_mut().flatten().enumerate() {
+            process.gpu_util_pct = Some(gpu(hive, n, generation));
         }
         beat
     }

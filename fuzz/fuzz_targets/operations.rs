@@ -45,9 +45,9 @@ fn one_of<T: Clone>(u: &mut Unstructured<'_>, some: &[T]) -> Result<T> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=15)? {
-        0 => Op::Plain(key(u)?, workers(u)?, fault(u)?),
-        1 => Op::Telemetry(key(u)?, status(u)?, processes(u)?),
+    Ok(match u.int_in_range(0..=16)? {
+        0 => Op::Plain(key(u)?, maybe(u, status)?, workers(u)?, fault(u)?),
+        1 => Op::Telemetry(key(u)?, status(u)?, maybe(u, processes)?),
         2 => Op::Again(which(u)?, if u.arbitrary()? { Some(workers(u)?) } else { None }),
         3 => Op::Wave(workers(u)?),
         4 => Op::UpdateWorkers(hive(u)?, processes(u)?),
@@ -64,8 +64,16 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         12 => Op::Renew(which(u)?, lease_ms(u)?),
         13 => Op::ReleaseLease(which(u)?),
         14 => Op::PickWith(one_of(u, &MODELS)?, chooser(u)?),
+        15 => Op::Event(key(u)?, maybe(u, status)?, maybe(u, processes)?),
         _ => Op::ReserveWith(one_of(u, &MODELS)?, chooser(u)?),
     })
+}
+
+fn maybe<'a, T>(
+    u: &mut Unstructured<'a>,
+    some: fn(&mut Unstructured<'a>) -> Result<T>,
+) -> Result<Option<T>> {
+    if u.arbitrary()? { some(u).map(Some) } else { Ok(None) }
 }
 
 /// Of what was sent, reserved or leased before.
@@ -112,9 +120,13 @@ fn key(u: &mut Unstructured<'_>) -> Result<Key> {
 }
 
 fn fault(u: &mut Unstructured<'_>) -> Result<Option<Fault>> {
-    use Fault::{NoEpoch, NoPlaces, NoSeq, OtherHive, Timestamp, TwoOfOneId};
+    use Fault::{
+        ManyDevices, NegativeMemory, NoEpoch, NoSeq, OtherHive, OtherInfo, Timestamp, TwoOfOneId,
+    };
     if u.ratio(1, 8)? {
-        return one_of(u, &[Timestamp, TwoOfOneId, NoPlaces, NoSeq, NoEpoch, OtherHive]).map(Some);
+        let all =
+            [Timestamp, TwoOfOneId, NoSeq, NoEpoch, OtherHive, OtherInfo, ManyDevices, NegativeMemory];
+        return one_of(u, &all).map(Some);
     }
     Ok(None)
 }
@@ -147,9 +159,9 @@ fn workers(u: &mut Unstructured<'_>) -> Result<Vec<Worker>> {
             state: one_of(u, &["Idle", "Busy", "Idle", "Busy", "READY", "loading", "stopping", "odd"])?,
             health: one_of(u, &["healthy", "healthy", "Degraded", "unhealthy", "odd"])?,
             model: model(u)?,
-            gpu_percent: one_of(u, &[Some(0.0), Some(0.0), Some(12.5), Some(33.3), Some(50.0), None])?,
-            max_concurrency: one_of(u, &[None, Some(1), Some(2), Some(3)])?,
-            backend: one_of(u, &[None, Some("cuda"), Some("CPU"), Some("tpu")])?,
+            gpu_percent: one_of(u, &[Some(0.0), Some(0.0), Some(12.5), Some(33.3), Some(50.0), Some(-1.0), Some(f32::NAN), None])?,
+            max_concurrency: one_of(u, &[None, Some(0), Some(1), Some(2), Some(3)])?,
+            backend: one_of(u, &[None, Some(""), Some("cuda"), Some("CPU"), Some("tpu")])?,
             device_id: one_of(u, &[None, Some(0), Some(1)])?,
             vram_mb,
             vram_total_mb,
@@ -166,7 +178,7 @@ fn processes(u: &mut Unstructured<'_>) -> Result<Vec<Process>> {
     some_of(u, |u| {
         let (vram_mb, total_vram_mb) = one_of(u, &[(0, 12_000), (1_000, 24_000), (9_000, 8_000), (0, 0)])?;
         Ok(Stats {
-            gpu_util_pct: one_of(u, &[0.0, 0.0, 25.0, 50.0])?,
+            gpu_util_pct: one_of(u, &[None, Some(0.0), Some(0.0), Some(25.0), Some(50.0)])?,
             model: model(u)?,
             vram_mb,
             total_vram_mb,
@@ -187,6 +199,7 @@ fn status(u: &mut Unstructured<'_>) -> Result<Status> {
     Ok(Status {
         operational: one_of(u, &[Ready, Ready, Ready, Busy, Starting, Stopping, Stopped])?,
         health: one_of(u, &health)?,
+        hostname: one_of(u, &[None, None, Some("gpu 1"), Some("http://gpu-1"), Some("fe80::1%eth0")])?,
         devices: one_of(u, &[None, Some(0), Some(1), Some(2)])?
             .map(|devices| (0..devices).map(|_| one_of(u, &device)).collect())
             .transpose()?,

@@ -35,9 +35,18 @@ impl<'a> Arbitrary<'a> for Beat {
         if u.arbitrary()? {
             let hive_id = text(u, &["h", "g"])?;
             let workers = list(u, worker)?;
-            return Ok(Self::Plain(HiveHeartbeatPayload { hive_id, timestamp, workers, epoch, seq }));
+            let (hive_info, capabilities) = (maybe(u, hive)?, maybe(u, |u| list(u, capability))?);
+            return Ok(Self::Plain(HiveHeartbeatPayload {
+                hive_id,
+                timestamp,
+                workers,
+                hive_info,
+                capabilities,
+                epoch,
+                seq,
+            }));
         }
-        let (hive, workers) = (hive(u)?, list(u, process)?);
+        let (hive, workers) = (hive(u)?, maybe(u, |u| list(u, process))?);
         let capabilities = maybe(u, |u| list(u, capability))?;
         Ok(Self::Telemetry(HiveHeartbeat { hive, timestamp, workers, capabilities, epoch, seq }))
     }
@@ -117,7 +126,7 @@ fn process(u: &mut Unstructured) -> Result<ProcessStats> {
         io_r_mb_s: float(u)?,
         io_w_mb_s: float(u)?,
         uptime_s: u.arbitrary()?,
-        gpu_util_pct: float(u)?,
+        gpu_util_pct: maybe(u, float)?,
         vram_mb: mb(u)?,
         total_vram_mb: mb(u)?,
         model: maybe(u, |u| text(u, &["m", "a name that is longer than 23 bytes"]))?.map(Into::into),

@@ -44,22 +44,7 @@ class WorkerState:
     gpu_percent: float | None = None
     """GPU in use, percent."""
     max_concurrency: int | None = None
-    """Requests it takes at once, at least 1."""
-
-
-@dataclass(slots=True)
-class HiveHeartbeatPayload:
-    """A heartbeat in the plain form: the full state of one hive's workers."""
-
-    hive_id: str
-    timestamp: datetime | str
-    """When it was made: RFC 3339, or a `datetime` with a time zone."""
-    workers: Sequence[WorkerState | Mapping[str, Any]] = ()
-    """All its workers: one it does not name is gone."""
-    epoch: int | None = None
-    """Which boot of the hive this is; with `seq`, orders its heartbeats whatever its clock does."""
-    seq: int | None = None
-    """A counter within the boot."""
+    """Requests it takes at once, at least 1; 0 counts as not reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +58,7 @@ class HiveHealth:
 
 @dataclass(frozen=True, slots=True)
 class HiveInfo:
-    """What a hive says about itself in the telemetry form."""
+    """What a hive says about itself."""
 
     id: str
     hostname: str
@@ -100,8 +85,8 @@ class ProcessStats:
     io_r_mb_s: float = 0.0
     io_w_mb_s: float = 0.0
     uptime_s: int = 0
-    gpu_util_pct: float = 0.0
-    """Percent; 0 means idle."""
+    gpu_util_pct: float | None = 0.0
+    """Percent; 0 means idle, and so does None: the GPU does not tell."""
     vram_mb: int = 0
     """Units of 1,048,576 bytes."""
     total_vram_mb: int = 0
@@ -118,8 +103,27 @@ class Capability:
     device_type: str
     """A word: "cuda", "cpu", "metal" or another."""
     vram_gb: float | None = None
-    """GiB."""
+    """GiB; 1,048,576 at most."""
     compute_capability: str | None = None
+
+
+@dataclass(slots=True)
+class HiveHeartbeatPayload:
+    """A heartbeat in the plain form: the full state of one hive's workers."""
+
+    hive_id: str
+    timestamp: datetime | str
+    """When it was made: RFC 3339, or a `datetime` with a time zone."""
+    workers: Sequence[WorkerState | Mapping[str, Any]] = ()
+    """All its workers: one it does not name is gone."""
+    epoch: int | None = None
+    """Which boot of the hive this is; with `seq`, orders its heartbeats whatever its clock does."""
+    seq: int | None = None
+    """A counter within the boot."""
+    hive_info: HiveInfo | Mapping[str, Any] | None = None
+    """What the hive says about itself; unknown from now on if it does not."""
+    capabilities: Sequence[Capability | Mapping[str, Any]] | None = None
+    """Its devices; unknown from now on if it does not tell."""
 
 
 @dataclass(slots=True)
@@ -128,7 +132,8 @@ class HiveHeartbeat:
 
     hive: HiveInfo
     timestamp: datetime | str
-    workers: Sequence[ProcessStats | Mapping[str, Any]] = ()
+    workers: Sequence[ProcessStats | Mapping[str, Any]] | None = ()
+    """All its processes; None says nothing of them, and they stay as they were."""
     capabilities: Sequence[Capability | Mapping[str, Any]] | None = None
     epoch: int | None = None
     seq: int | None = None
@@ -137,6 +142,8 @@ class HiveHeartbeat:
 def encode(heartbeat: object) -> bytes:
     """JSON of dicts, lists, dataclasses, `datetime`s with a time zone, and numbers as numpy has them.
 
+    JSON has no NaN: a worker's counts as not reported.
+
     Raises:
         HeartbeatError: something in it is none of these; the message says where.
 
@@ -144,7 +151,42 @@ def encode(heartbeat: object) -> bytes:
     try:
         return _ENCODER.encode(heartbeat).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise HeartbeatError(_fault(heartbeat, "") or f".: {error}") from None
+        known = _known(heartbeat)
+        fault = _fault(known, "")
+        if fault is None:
+            try:
+                return _ENCODER.encode(known).encode()
+            except (TypeError, ValueError, RecursionError):
+                pass
+        raise HeartbeatError(fault or f".: {error}") from None
+
+
+def _known(heartbeat: object) -> object:
+    """The same, but that what its workers say with NaN or infinity is None."""
+    if dataclasses.is_dataclass(heartbeat) and not isinstance(heartbeat, type):
+        heartbeat = _plain(heartbeat)
+    if isinstance(heartbeat, Mapping):
+        beat = cast("Mapping[object, object]", heartbeat)
+        return {**beat, "workers": _known(beat["workers"])} if "workers" in beat else heartbeat
+    if isinstance(heartbeat, list | tuple):
+        return [_known_worker(worker) for worker in cast("Sequence[object]", heartbeat)]
+    return heartbeat
+
+
+def _known_worker(worker: object) -> object:
+    if dataclasses.is_dataclass(worker) and not isinstance(worker, type):
+        worker = _plain(worker)
+    if not isinstance(worker, Mapping):
+        return worker
+    fields = cast("Mapping[object, object]", worker)
+    return {name: None if _is_no_number(value) else value for name, value in fields.items()}
+
+
+def _is_no_number(value: Any) -> bool:
+    try:
+        return not math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _plain(value: object) -> object:

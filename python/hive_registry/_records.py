@@ -40,6 +40,8 @@ class Limits:
     """Models loaded somewhere at once."""
     heartbeat_bytes: int = 1 << 20
     """Bytes of one JSON body."""
+    devices_per_hive: int = 256
+    """Devices that one hive declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,12 @@ class HiveStats:
     longest_gap: timedelta
     workers_added: int
     workers_removed: int
+    complaints: int = 0
+    """What its heartbeats said that counts as not reported: an empty text, a number that is none."""
+    last_complaint: str | None = None
+    refusals: int = 0
+    """Heartbeats refused since it was registered, as far as it could be read whose they were."""
+    last_refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,12 +114,7 @@ impl Entry {
     }
 
     fn print(&self, count: u32, turn: u64) -> Print {
-        Print {
-            slot: Arc::as_ptr(&self.slot).addr(),
-            record: Arc::as_ptr(&self.record).addr(),
-            count,
-            turn,
-        }
+        Print { slot: Arc::as_ptr(&self.slot).addr(), record: Arc::as_ptr(&self.record).addr(), count, turn }
     }
 }
 
@@ -375,7 +370,10 @@ impl Ranking {
     fn examine(&self, book: &mut Book, at: usize, view: &View<'_>) -> Option<Fit> {
         let entry = book.ranked.get(at)?.clone();
         let stored = book.ranked.key(at);
-        let told = entry.slot.told().map(|told| (entry.slot.key(self.side, &entry.record, told, self.assumed), told));
+        let told = entry
+            .slot
+            .told()
+            .map(|told| (entry.slot.key(self.side, &entry.record, told, self.assumed), told));
         let (key, told) = match told.filter(|(key, _)| *key == stored) {
             Some(told) => told,
             None => self.settle(book, &entry)?,

@@ -87,7 +87,8 @@ impl Workers {
     /// Puts the last of retired namesakes in their place, if nobody has yet.
     fn part(&self, worker_id: &WorkerId, retired: &Arc<Many>) {
         let last = retired.0.lock().slots.values().next().cloned();
-        let is_it = |namesakes: &Namesakes| matches!(namesakes, Namesakes::Many(many) if Arc::ptr_eq(many, retired));
+        let is_it =
+            |namesakes: &Namesakes| matches!(namesakes, Namesakes::Many(many) if Arc::ptr_eq(many, retired));
         let gone = self.0.remove_if(worker_id.as_str(), |namesakes| match &last {
             Some(last) if is_it(namesakes) => {
                 *namesakes = Namesakes::One(last.clone());

@@ -71,7 +71,10 @@ impl HiveRegistry {
     pub fn find_workers_by_backend(&self, backend: &str) -> Vec<(HiveId, Arc<WorkerInfo>)> {
         let backend = Some(Backend::parse(backend));
         let of_it = |worker: &&Arc<WorkerInfo>| worker.backend == backend;
-        self.live_states().iter().flat_map(|state| state.workers.iter().filter(of_it).cloned().map(pair)).collect()
+        self.live_states()
+            .iter()
+            .flat_map(|state| state.workers.iter().filter(of_it).cloned().map(pair))
+            .collect()
     }
 
     /// C4: the records on hives that may be given work, in order.
@@ -143,14 +146,15 @@ impl HiveRegistry {
         self.states().iter().flat_map(|state| state.workers.iter().filter_map(sent)).collect()
     }
 
-    /// Workers whose device has at least `vram_mb` units of 1,048,576 bytes free, as reported (G2); those of
-    /// whose device too little is known are left out. O(workers + hives log hives).
+    /// Workers of live hives (C4) whose device has at least `vram_mb` units of 1,048,576 bytes free, as reported (G2);
+    /// those of whose device too little is known are left out. O(workers + hives log hives), but for the logarithm of
+    /// the workers of one hive.
     #[must_use]
     pub fn find_workers_with_capacity(&self, vram_mb: u64) -> Vec<(HiveId, Arc<WorkerInfo>)> {
         let mut found = Vec::new();
         let wanted = u128::from(vram_mb) << 20;
         for state in self.live_states() {
-            let devices = Devices::of(&state.workers);
+            let devices = Devices::of(&state);
             let fits = |worker: &&Arc<WorkerInfo>| {
                 devices.free_for(worker).is_some_and(|free| u128::from(free) >= wanted)
             };

@@ -4,12 +4,14 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
+use super::number::Number;
 use super::{
-    Capability, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, ProcessStats, WorkerState,
+    Capability, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, MAX_ID_BYTES, ProcessStats,
+    WorkerState,
 };
 use crate::error::HeartbeatError;
 
@@ -72,9 +74,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
     }
 }
 
-/// A heartbeat of either form, parsed and not yet checked.
+/// A heartbeat of any form, parsed and not yet checked.
 pub(crate) enum Body<'a> {
     Plain(PlainTwin<'a>),
+    /// Also the event of a stream, which says the same flat.
     Telemetry(TelemetryTwin<'a>),
 }
 
@@ -82,29 +85,53 @@ pub(crate) struct PlainTwin<'a> {
     pub(crate) hive_id: Str<'a>,
     pub(crate) timestamp: Str<'a>,
     pub(crate) workers: Vec<WorkerTwin<'a>>,
-    pub(crate) epoch: Option<u64>,
-    pub(crate) seq: Option<u64>,
-}
-
-pub(crate) struct TelemetryTwin<'a> {
-    pub(crate) hive: HiveTwin<'a>,
-    pub(crate) timestamp: Str<'a>,
-    pub(crate) workers: Vec<ProcessTwin<'a>>,
+    pub(crate) hive: Option<HiveTwin<'a>>,
     pub(crate) capabilities: Option<Vec<CapabilityTwin<'a>>>,
     pub(crate) epoch: Option<u64>,
     pub(crate) seq: Option<u64>,
 }
 
-/// Declares a twin and its making from the owned type, field for field.
+pub(crate) struct TelemetryTwin<'a> {
+    /// None where it is the hive's own; see [`hive_id`](Self::hive_id).
+    pub(crate) flat_id: Option<Str<'a>>,
+    pub(crate) hive: Option<HiveTwin<'a>>,
+    pub(crate) timestamp: Str<'a>,
+    pub(crate) workers: Option<Vec<ProcessTwin<'a>>>,
+    pub(crate) capabilities: Option<Vec<CapabilityTwin<'a>>>,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) seq: Option<u64>,
+}
+
+impl Body<'_> {
+    /// Whose it is, unchecked.
+    pub(crate) fn hive_id(&self) -> &str {
+        match self {
+            Self::Plain(twin) => twin.hive_id.as_str(),
+            Self::Telemetry(twin) => twin.hive_id(),
+        }
+    }
+}
+
+impl TelemetryTwin<'_> {
+    pub(crate) fn hive_id(&self) -> &str {
+        let own = || self.hive.as_ref()?.id.as_ref();
+        self.flat_id.as_ref().or_else(own).map_or("", Str::as_str)
+    }
+}
+
+/// Declares a twin and its making from the owned type, field for field. Of numbers, those that are `open` need not
+/// be there.
 macro_rules! twin {
     ($twin:ident of $owned:ident {
-        text: $($text:ident)*; maybe: $($maybe:ident)*; copy: $($copy:ident: $type:ty,)*
+        text: $($text:ident)*; maybe: $($maybe:ident)*;
+        told: $($told:ident: $told_type:ty,)*; open: $($open:ident: $open_type:ty,)*
     }) => {
         #[derive(Deserialize)]
         pub(crate) struct $twin<'a> {
             $(#[serde(borrow)] pub(crate) $text: Str<'a>,)*
             $(#[serde(borrow)] pub(crate) $maybe: Option<Str<'a>>,)*
-            $(pub(crate) $copy: $type,)*
+            $(pub(crate) $told: $told_type,)*
+            $(#[serde(default)] pub(crate) $open: $open_type,)*
         }
 
         impl<'a> From<&'a $owned> for $twin<'a> {
@@ -112,7 +139,8 @@ macro_rules! twin {
                 Self {
                     $($text: Str::Lent(&owned.$text),)*
                     $($maybe: owned.$maybe.as_deref().map(Str::Lent),)*
-                    $($copy: owned.$copy,)*
+                    $($told: owned.$told.into(),)*
+                    $($open: owned.$open.into(),)*
                 }
             }
         }
@@ -122,25 +150,29 @@ macro_rules! twin {
 twin!(WorkerTwin of WorkerState {
     text: worker_id state last_heartbeat health_status;
     maybe: url model_id backend;
-    copy: device_id: Option<u32>, vram_bytes: Option<u64>, vram_total_bytes: Option<u64>, ram_bytes: Option<u64>,
-        cpu_percent: Option<f32>, gpu_percent: Option<f32>, max_concurrency: Option<u32>,
+    told:;
+    open: device_id: Number<u32>, vram_bytes: Number<u64>, vram_total_bytes: Number<u64>, ram_bytes: Number<u64>,
+        cpu_percent: Number<f32>, gpu_percent: Number<f32>, max_concurrency: Number<u32>,
 });
 twin!(ProcessTwin of ProcessStats {
     text: group instance;
     maybe: model;
-    copy: pid: u32, cpu_pct: f32, rss_mb: u64, io_r_mb_s: f32, io_w_mb_s: f32, uptime_s: u64, gpu_util_pct: f32,
-        vram_mb: u64, total_vram_mb: u64,
+    told: pid: Number<u32>, cpu_pct: Number<f32>, rss_mb: Number<u64>, io_r_mb_s: Number<f32>, io_w_mb_s: Number<f32>,
+        uptime_s: Number<u64>, vram_mb: Number<u64>, total_vram_mb: Number<u64>,;
+    open: gpu_util_pct: Number<f32>,
 });
 twin!(CapabilityTwin of Capability {
     text: id name device_type;
     maybe: compute_capability;
-    copy: vram_gb: Option<f64>,
+    told:;
+    open: vram_gb: Option<f64>,
 });
 
 #[derive(Deserialize)]
 pub(crate) struct HiveTwin<'a> {
+    /// It may be missing where the heartbeat has its own `hive_id`.
     #[serde(borrow)]
-    pub(crate) id: Str<'a>,
+    pub(crate) id: Option<Str<'a>>,
     #[serde(borrow)]
     pub(crate) hostname: Str<'a>,
     pub(crate) port: u16,
@@ -175,7 +207,7 @@ impl<'a> From<&'a HiveInfo> for HiveTwin<'a> {
             HiveHealth::Unhealthy { reason } => (HealthStatus::Unhealthy, Some(reason)),
         };
         Self {
-            id: Str::Lent(&owned.id),
+            id: Some(Str::Lent(&owned.id)),
             hostname: Str::Lent(&owned.hostname),
             port: owned.port,
             operational_status: owned.operational_status,
@@ -190,7 +222,9 @@ impl<'a> From<&'a HiveHeartbeatPayload> for PlainTwin<'a> {
         Self {
             hive_id: Str::Lent(&owned.hive_id),
             timestamp: Str::Lent(&owned.timestamp),
-            workers: owned.workers.iter().map(Into::into).collect(),
+            workers: twins(&owned.workers),
+            hive: owned.hive_info.as_ref().map(Into::into),
+            capabilities: owned.capabilities.as_deref().map(twins),
             epoch: owned.epoch,
             seq: owned.seq,
         }
@@ -200,26 +234,50 @@ impl<'a> From<&'a HiveHeartbeatPayload> for PlainTwin<'a> {
 impl<'a> From<&'a HiveHeartbeat> for TelemetryTwin<'a> {
     fn from(owned: &'a HiveHeartbeat) -> Self {
         Self {
-            hive: (&owned.hive).into(),
+            flat_id: None,
+            hive: Some((&owned.hive).into()),
             timestamp: Str::Lent(&owned.timestamp),
-            workers: owned.workers.iter().map(Into::into).collect(),
-            capabilities: owned.capabilities.as_ref().map(|all| all.iter().map(Into::into).collect()),
+            workers: owned.workers.as_deref().map(twins),
+            capabilities: owned.capabilities.as_deref().map(twins),
             epoch: owned.epoch,
             seq: owned.seq,
         }
     }
 }
 
-/// Parses a body of either form. O(bytes), borrowing from them.
-pub(crate) fn parse(body: &[u8]) -> Result<Body<'_>, HeartbeatError> {
-    // The parser that keeps the path of the field is several times slower, so it runs only to explain.
-    serde_json::from_slice(body).map_err(|error| explain(body, &error))
+fn twins<'a, T: From<&'a U>, U>(owned: &'a [U]) -> Vec<T> {
+    owned.iter().map(Into::into).collect()
 }
 
+// === parsing ===
+
+/// A body that could not be parsed, and whose it seems to be.
+pub(crate) struct Unread {
+    pub(crate) error: HeartbeatError,
+    pub(crate) hive_id: Option<SmolStr>,
+}
+
+/// Parses a body of any form. O(bytes), borrowing from them.
+pub(crate) fn parse(body: &[u8]) -> Result<Body<'_>, Unread> {
+    // The parser that keeps the path of the field is several times slower, so it runs only to explain.
+    serde_json::from_slice(body).map(|OneGo::<false>(body)| body).or_else(|error| parse_again(body, &error))
+}
+
+/// An event may say what it is after its workers, which were then taken for those of the plain form.
 #[cold]
-fn explain(body: &[u8], error: &serde_json::Error) -> HeartbeatError {
+fn parse_again<'a>(body: &'a [u8], error: &serde_json::Error) -> Result<Body<'a>, Unread> {
+    let Sketch { hive_id, is_event } = sketch(body);
+    let unread = |error| Unread { error, hive_id };
+    if is_event {
+        let again = serde_json::from_slice(body).map(|OneGo::<true>(body)| body);
+        return again.map_err(|error| unread(explain::<true>(body, &error)));
+    }
+    Err(unread(explain::<false>(body, error)))
+}
+
+fn explain<const PATIENT: bool>(body: &[u8], error: &serde_json::Error) -> HeartbeatError {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let (field, message) = match serde_path_to_error::deserialize::<_, Body<'_>>(&mut json) {
+    let (field, message) = match serde_path_to_error::deserialize::<_, OneGo<'_, PATIENT>>(&mut json) {
         // A body that ends too early is said to end nowhere.
         Err(traced) => (traced.path().to_string().replace('?', "."), traced.inner().to_string()),
         // A valid body with something after it.
@@ -227,9 +285,7 @@ fn explain(body: &[u8], error: &serde_json::Error) -> HeartbeatError {
     };
     // What came before the form was known was read apart, and its path is in the message.
     let (field, message) = match message.split_once(": ") {
-        Some((path, rest))
-            if field == "." && (path.starts_with("workers") || path.starts_with("capabilities")) =>
-        {
+        Some((path, rest)) if field == "." && (path.starts_with("workers") || path == "hive") => {
             (path.to_owned(), rest)
         }
         _ => (field, &*message),
@@ -241,18 +297,62 @@ fn explain(body: &[u8], error: &serde_json::Error) -> HeartbeatError {
         Some(name) => format!("{field}.{name}"),
         None => field,
     };
-    HeartbeatError::Malformed { field, message: cut(message) }
+    HeartbeatError::malformed(&field, message)
 }
 
-/// The parser quotes what it did not expect, however long: kept are the beginning and the end, which has line
-/// and column.
-fn cut(message: &str) -> String {
-    const KEPT: usize = 120;
-    let length = message.chars().count();
-    if length <= 2 * KEPT {
-        return message.to_owned();
+/// What can be told of a body that is not a heartbeat.
+#[derive(Default)]
+pub(crate) struct Sketch {
+    pub(crate) hive_id: Option<SmolStr>,
+    is_event: bool,
+}
+
+/// Reads no further than it can. O(bytes).
+#[cold]
+pub(crate) fn sketch(body: &[u8]) -> Sketch {
+    let mut sketch = Sketch::default();
+    // However it ends, what was found until then stands.
+    let _ = sketch.deserialize(&mut serde_json::Deserializer::from_slice(body));
+    sketch
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Sketch {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
     }
-    message.chars().take(KEPT).chain("...".chars()).chain(message.chars().skip(length - KEPT)).collect()
+}
+
+impl<'de> Visitor<'de> for &mut Sketch {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            id: Str<'a>,
+        }
+        let id = |id: Str<'_>| (id.as_str().len() <= MAX_ID_BYTES).then(|| SmolStr::new(id.as_str()));
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::HiveId => self.hive_id = id(map.next_value()?),
+                Key::Hive => self.hive_id = id(map.next_value::<Named<'_>>()?.id),
+                Key::Type => self.is_event |= is_event(map.next_value()?),
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_event(kind: &RawValue) -> bool {
+    let word: Result<Str<'_>, _> = serde_json::from_str(kind.get());
+    word.is_ok_and(|word| matches!(word.as_str(), "telemetry" | "hive_telemetry"))
 }
 
 #[derive(Deserialize)]
@@ -260,6 +360,8 @@ fn cut(message: &str) -> String {
 enum Key {
     HiveId,
     Hive,
+    HiveInfo,
+    Type,
     Timestamp,
     Workers,
     Capabilities,
@@ -271,24 +373,39 @@ enum Key {
 
 enum Workers<'a> {
     Plain(Vec<WorkerTwin<'a>>),
-    Telemetry(Vec<ProcessTwin<'a>>),
+    Telemetry(Option<Vec<ProcessTwin<'a>>>),
     /// Came before the field that tells the form.
     Unread(&'a RawValue),
 }
 
-enum Capabilities<'a> {
-    Read(Option<Vec<CapabilityTwin<'a>>>),
-    /// Likewise.
-    Unread(&'a RawValue),
+impl<'a> Workers<'a> {
+    fn plain<E: de::Error>(self) -> Result<Vec<WorkerTwin<'a>>, E> {
+        match self {
+            Self::Plain(workers) => Ok(workers),
+            Self::Unread(raw) => reread("workers", raw),
+            Self::Telemetry(_) => Err(both()),
+        }
+    }
+
+    fn telemetry<E: de::Error>(self) -> Result<Option<Vec<ProcessTwin<'a>>>, E> {
+        match self {
+            Self::Telemetry(workers) => Ok(workers),
+            Self::Unread(raw) => reread("workers", raw),
+            Self::Plain(_) => Err(both()),
+        }
+    }
 }
 
-// The forms are told apart by `hive_id` and `hive`. As a rule that field comes first and everything is read
-// in one pass; where `workers` comes before it, its text is set aside and read at the end.
-impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BodyVisitor<'a>(PhantomData<&'a ()>);
+/// A body read in one go. The forms are told apart by `hive`, `hive_id` and `type`; as a rule these come first. Where
+/// `workers` comes before them, its text is set aside and read at the end; where `type` alone is wanting, the workers
+/// are taken for those of the plain form, which has none, unless this is the `PATIENT` second try.
+struct OneGo<'a, const PATIENT: bool>(Body<'a>);
 
-        impl<'de: 'a, 'a> Visitor<'de> for BodyVisitor<'a> {
+impl<'de: 'a, 'a, const PATIENT: bool> Deserialize<'de> for OneGo<'a, PATIENT> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BodyVisitor<'a, const PATIENT: bool>(PhantomData<&'a ()>);
+
+        impl<'de: 'a, 'a, const PATIENT: bool> Visitor<'de> for BodyVisitor<'a, PATIENT> {
             type Value = Body<'a>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -298,39 +415,33 @@ impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Body<'a>, M::Error> {
                 let mut hive_id: Option<Str<'a>> = None;
                 let mut hive: Option<HiveTwin<'a>> = None;
+                let mut hive_info: Option<Option<HiveTwin<'a>>> = None;
+                let mut kind: Option<&'a RawValue> = None;
                 let mut timestamp: Option<Str<'a>> = None;
                 let mut workers: Option<Workers<'a>> = None;
-                let mut capabilities: Option<Capabilities<'a>> = None;
+                let mut capabilities: Option<Option<Vec<CapabilityTwin<'a>>>> = None;
                 let mut epoch: Option<Option<u64>> = None;
                 let mut seq: Option<Option<u64>> = None;
                 while let Some(key) = map.next_key()? {
                     match key {
                         Key::HiveId => once(&mut hive_id, "hive_id", &mut map)?,
                         Key::Hive => once(&mut hive, "hive", &mut map)?,
+                        Key::HiveInfo => once(&mut hive_info, "hive_info", &mut map)?,
+                        Key::Type => once(&mut kind, "type", &mut map)?,
                         Key::Timestamp => once(&mut timestamp, "timestamp", &mut map)?,
+                        Key::Capabilities => once(&mut capabilities, "capabilities", &mut map)?,
                         Key::Epoch => once(&mut epoch, "epoch", &mut map)?,
                         Key::Seq => once(&mut seq, "seq", &mut map)?,
-                        // Unknown to the plain form, hence ignored there, whatever it holds.
-                        Key::Capabilities if hive_id.is_some() => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                        Key::Capabilities if capabilities.is_some() => {
-                            return Err(de::Error::duplicate_field("capabilities"));
-                        }
-                        Key::Capabilities => {
-                            capabilities = Some(match &hive {
-                                Some(_) => Capabilities::Read(map.next_value()?),
-                                None => Capabilities::Unread(map.next_value()?),
-                            });
-                        }
                         Key::Workers if workers.is_some() => {
                             return Err(de::Error::duplicate_field("workers"));
                         }
                         Key::Workers => {
-                            workers = Some(match (&hive_id, &hive) {
-                                (Some(_), _) => Workers::Plain(map.next_value()?),
-                                (None, Some(_)) => Workers::Telemetry(map.next_value()?),
-                                (None, None) => Workers::Unread(map.next_value()?),
+                            workers = Some(if hive.is_some() || kind.is_some_and(is_event) {
+                                Workers::Telemetry(map.next_value()?)
+                            } else if hive_id.is_some() && !PATIENT {
+                                Workers::Plain(map.next_value()?)
+                            } else {
+                                Workers::Unread(map.next_value()?)
                             });
                         }
                         Key::Other => {
@@ -339,44 +450,37 @@ impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
                     }
                 }
                 let timestamp = timestamp.ok_or_else(|| de::Error::missing_field("timestamp"))?;
-                let workers = workers.ok_or_else(|| de::Error::missing_field("workers"))?;
+                let capabilities = capabilities.flatten();
                 let (epoch, seq) = (epoch.flatten(), seq.flatten());
-                match (hive_id, hive) {
-                    (Some(hive_id), None) => {
-                        let workers = match workers {
-                            Workers::Plain(workers) => workers,
-                            Workers::Unread(raw) => reread("workers", raw)?,
-                            Workers::Telemetry(_) => return Err(both()),
-                        };
-                        Ok(Body::Plain(PlainTwin { hive_id, timestamp, workers, epoch, seq }))
+                let (flat_id, hive) = match (hive_id, hive) {
+                    (Some(_), Some(_)) => return Err(both()),
+                    (None, None) => return Err(de::Error::missing_field("hive_id")),
+                    (Some(hive_id), None) if !kind.is_some_and(is_event) => {
+                        let workers = workers.ok_or_else(|| de::Error::missing_field("workers"))?.plain()?;
+                        let hive = hive_info.flatten();
+                        let twin = PlainTwin { hive_id, timestamp, workers, hive, capabilities, epoch, seq };
+                        return Ok(Body::Plain(twin));
                     }
-                    (None, Some(hive)) => {
-                        let workers = match workers {
-                            Workers::Telemetry(workers) => workers,
-                            Workers::Unread(raw) => reread("workers", raw)?,
-                            Workers::Plain(_) => return Err(both()),
-                        };
-                        let capabilities = match capabilities {
-                            None => None,
-                            Some(Capabilities::Read(read)) => read,
-                            Some(Capabilities::Unread(raw)) => reread("capabilities", raw)?,
-                        };
-                        Ok(Body::Telemetry(TelemetryTwin {
-                            hive,
-                            timestamp,
-                            workers,
-                            capabilities,
-                            epoch,
-                            seq,
-                        }))
+                    (None, Some(HiveTwin { id: None, .. })) => {
+                        return Err(de::Error::custom("hive: missing field `id`"));
                     }
-                    (Some(_), Some(_)) => Err(both()),
-                    (None, None) => Err(de::Error::missing_field("hive_id")),
-                }
+                    (flat_id @ Some(_), None) => (flat_id, hive_info.flatten()),
+                    (None, hive) => (None, hive),
+                };
+                let workers = workers.map_or(Ok(None), Workers::telemetry)?;
+                Ok(Body::Telemetry(TelemetryTwin {
+                    flat_id,
+                    hive,
+                    timestamp,
+                    workers,
+                    capabilities,
+                    epoch,
+                    seq,
+                }))
             }
         }
 
-        deserializer.deserialize_map(BodyVisitor(PhantomData))
+        deserializer.deserialize_map(BodyVisitor::<PATIENT>(PhantomData)).map(Self)
     }
 }
 

@@ -5,14 +5,115 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use super::MAX_ID_BYTES;
-use crate::error::HeartbeatError;
+use super::borrowed::Str;
+use super::number::{Kind, Number};
+use crate::error::{HeartbeatError, quote};
 
-/// `list[at].name`, put together only for an error.
-pub(super) struct Field(pub(super) &'static str, pub(super) usize, pub(super) &'static str);
+/// `list[at].name`, or `object.name`; put together only for an error.
+#[derive(Clone, Copy)]
+pub(super) struct Field(pub(super) &'static str, pub(super) Option<usize>, pub(super) &'static str);
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}].{}", self.0, self.1, self.2)
+        match self.1 {
+            Some(at) => write!(f, "{}[{at}].{}", self.0, self.2),
+            None => write!(f, "{}.{}", self.0, self.2),
+        }
+    }
+}
+
+/// What a heartbeat says that counts as not reported (I7).
+#[derive(Default)]
+pub(crate) struct Complaints<'b> {
+    count: u64,
+    last: Option<Complaint<'b>>,
+}
+
+/// Put into words only if it is the last one.
+struct Complaint<'b> {
+    field: Field,
+    value: Value<'b>,
+    wanted: &'static str,
+}
+
+enum Value<'b> {
+    Text(&'b str),
+    Number(f64),
+    Null,
+}
+
+impl<'b> Complaints<'b> {
+    fn add(&mut self, field: Field, value: Value<'b>, wanted: &'static str) {
+        self.count += 1;
+        self.last = Some(Complaint { field, value, wanted });
+    }
+
+    /// How many there are, and the last one; none if there are none.
+    pub(crate) fn told(&self) -> Option<(u64, String)> {
+        let Complaint { field, value, wanted } = self.last.as_ref()?;
+        let value = match value {
+            Value::Text(text) => quote(text),
+            Value::Number(number) => number.to_string(),
+            Value::Null => "null".to_owned(),
+        };
+        Some((self.count, format!("{field}: {value} counts as not reported: {wanted}")))
+    }
+
+    /// An optional text, which may be empty, but not too long.
+    pub(super) fn text(
+        &mut self,
+        field: Field,
+        value: Option<&'b Str<'b>>,
+        bound: usize,
+    ) -> Result<Option<&'b str>, HeartbeatError> {
+        let Some(value) = value.map(Str::as_str) else {
+            return Ok(None);
+        };
+        if value.is_empty() {
+            self.add(field, Value::Text(value), "at least 1 byte");
+            return Ok(None);
+        }
+        text(field, value, bound)?;
+        Ok(Some(value))
+    }
+
+    /// An optional number.
+    pub(super) fn number<T: Kind>(&mut self, field: Field, number: Number<T>) -> Option<T> {
+        number.known().unwrap_or_else(|odd| {
+            self.add(field, Value::Number(odd), "finite, at least 0, and whole where whole ones count");
+            None
+        })
+    }
+
+    /// A number that should be there.
+    pub(super) fn wanted<T: Kind>(&mut self, field: Field, number: Number<T>) -> Option<T> {
+        if let Number::Unsaid = number {
+            self.add(field, Value::Null, "a number");
+        }
+        self.number(field, number)
+    }
+
+    /// A number that is at least 1.
+    pub(super) fn positive(&mut self, field: Field, number: Number<u32>) -> Option<u32> {
+        let number = self.number(field, number);
+        if number == Some(0) {
+            self.add(field, Value::Number(0.0), "at least 1");
+        }
+        number.filter(|number| *number > 0)
+    }
+
+    /// A part of a url.
+    pub(super) fn part<T>(
+        &mut self,
+        field: Field,
+        value: &'b str,
+        part: Option<T>,
+        wanted: &'static str,
+    ) -> Option<T> {
+        if part.is_none() {
+            self.add(field, Value::Text(value), wanted);
+        }
+        part
     }
 }
 
@@ -22,16 +123,7 @@ pub(crate) fn invalid(
     value: impl fmt::Display,
     bound: impl fmt::Display,
 ) -> HeartbeatError {
-    let value = value.to_string();
-    let mut shown: String = value.chars().take(64).flat_map(char::escape_debug).collect();
-    if value.chars().nth(64).is_some() {
-        shown.push_str("...");
-    }
-    HeartbeatError::Invalid {
-        field: field.to_string(),
-        value: format!("\"{shown}\""),
-        bound: bound.to_string(),
-    }
+    HeartbeatError::invalid(field, value, bound)
 }
 
 /// A string of 1 to `bound` bytes without control characters.
@@ -66,11 +158,13 @@ fn is_printable_ascii(bytes: &[u8]) -> bool {
     seen == 0
 }
 
-pub(super) fn number(field: impl fmt::Display, value: f64) -> Result<(), HeartbeatError> {
-    if value.is_finite() && value >= 0.0 {
+/// The memory of a device, GiB.
+pub(super) fn memory(field: impl fmt::Display, gib: f64) -> Result<(), HeartbeatError> {
+    const MOST: f64 = 1_048_576.0;
+    if (0.0..=MOST).contains(&gib) {
         return Ok(());
     }
-    Err(invalid(field, value, "finite and at least 0"))
+    Err(invalid(field, gib, format_args!("finite and from 0 to {MOST}")))
 }
 
 pub(super) fn bytes(field: impl fmt::Display, mb: u64) -> Result<u64, HeartbeatError> {

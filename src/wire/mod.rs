@@ -6,13 +6,15 @@
 mod borrowed;
 mod bounds;
 mod check;
+mod host;
+mod number;
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::Text;
 
-pub(crate) use borrowed::{Body, ProcessTwin, parse};
-pub(crate) use bounds::{id as check_id, invalid};
+pub(crate) use borrowed::{Body, ProcessTwin, Unread, parse, sketch};
+pub(crate) use bounds::{Complaints, id as check_id, invalid};
 pub(crate) use check::{Beat, Draft, Hive, OrderKey, processes};
 
 /// The bytes of an id, at most (I2).
@@ -43,6 +45,12 @@ pub struct HiveHeartbeatPayload {
     pub timestamp: String,
     /// All its workers: one it does not name is gone (I1).
     pub workers: Vec<WorkerState>,
+    /// What the hive says of itself; unknown from now on if it does not. Its `id` may be empty, for it is `hive_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hive_info: Option<HiveInfo>,
+    /// Its devices; unknown from now on if it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<Capability>>,
     /// Which boot of the hive this is; with `seq`, orders its heartbeats whatever its clock does (I3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
@@ -89,7 +97,7 @@ pub struct WorkerState {
     /// GPU in use, percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_percent: Option<f32>,
-    /// Requests it takes at once, at least 1.
+    /// Requests it takes at once, at least 1; 0 counts as not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<u32>,
 }
@@ -124,8 +132,9 @@ pub struct HiveHeartbeat {
     pub hive: HiveInfo,
     /// When the heartbeat was made, RFC 3339.
     pub timestamp: String,
-    /// All its worker processes.
-    pub workers: Vec<ProcessStats>,
+    /// All its worker processes; none says nothing of them, and they stay as they were (C1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Vec<ProcessStats>>,
     /// Its devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<Capability>>,
@@ -137,12 +146,13 @@ pub struct HiveHeartbeat {
     pub seq: Option<u64>,
 }
 
-/// What a hive says about itself in the telemetry form.
+/// What a hive says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HiveInfo {
     /// Its name.
+    #[serde(default)]
     pub id: String,
-    /// Its host name or address.
+    /// Its host name or address; what is neither makes no url.
     pub hostname: String,
     /// The port of its own service.
     pub port: u16,
@@ -158,7 +168,7 @@ pub struct HiveInfo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OperationalStatus {
-    /// Coming up: its workers may be picked, it takes no new ones (G3).
+    /// Coming up: its workers are not picked yet (S1).
     Starting,
     /// Up.
     #[default]
@@ -191,21 +201,16 @@ pub enum HiveHealth {
 }
 
 impl HiveInfo {
-    /// S1: whether its workers may be picked.
+    /// S1, G3: whether its workers may be picked.
     pub(crate) fn serves(&self) -> bool {
-        !matches!(self.operational_status, OperationalStatus::Stopping | OperationalStatus::Stopped)
-            && !matches!(self.health_status, HiveHealth::Unhealthy { .. })
-    }
-
-    /// G3: whether it takes new work.
-    pub(crate) fn takes_work(&self) -> bool {
         matches!(self.operational_status, OperationalStatus::Ready | OperationalStatus::Busy)
             && !matches!(self.health_status, HiveHealth::Unhealthy { .. })
     }
 }
 
 /// One worker process in a [`HiveHeartbeat`], and the record of it that is kept. Its strings are [`Text`], so
-/// that a record of an unchanged process shares them with the one before.
+/// that a record of an unchanged process shares them with the one before. A number that was sent as null, negative or
+/// not finite is kept as 0; the worker made of it says that it is not known (I7).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessStats {
     /// Process id.
@@ -224,8 +229,8 @@ pub struct ProcessStats {
     pub io_w_mb_s: f32,
     /// Seconds since it started.
     pub uptime_s: u64,
-    /// GPU in use, percent; 0 means idle.
-    pub gpu_util_pct: f32,
+    /// GPU in use, percent; 0 means idle, and so does none: the GPU does not tell.
+    pub gpu_util_pct: Option<f32>,
     /// VRAM in use, units of 1,048,576 bytes.
     pub vram_mb: u64,
     /// VRAM of its device, units of 1,048,576 bytes.
@@ -243,7 +248,7 @@ pub struct Capability {
     pub name: String,
     /// "cuda", "cpu", "metal" or other.
     pub device_type: String,
-    /// Memory, GiB.
+    /// Memory, GiB; 1,048,576 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vram_gb: Option<f64>,
     /// "8.9".

@@ -64,6 +64,7 @@ static void limits_hold(void) {
         .max_workers_per_hive = GIVEN(2),
         .max_models = GIVEN(1),
         .max_heartbeat_bytes = GIVEN(160),
+        .max_devices_per_hive = GIVEN(1),
     };
     hive_registry_t *registry = registry_of(&config);
     hive_worker_report_t workers[] = {worker("a", NULL), worker("b", "m"), worker("c", NULL)};
@@ -86,6 +87,11 @@ static void limits_hold(void) {
     beat(registry, "gpu-2", 0, NULL, 0);
     heartbeat.workers_len = 0;
     REFUSED("hives: 3 refused: at most 2");
+    const hive_device_t gpu = {.id = hive_str("GPU"), .name = hive_str("RTX"), .device_type = hive_str("cuda")};
+    const hive_device_t devices[] = {gpu, gpu};
+    heartbeat.capabilities = devices;
+    heartbeat.capabilities_len = 2;
+    REFUSED("devices_per_hive: 2 refused: at most 1");
 #undef REFUSED
     CHECK_EQ(hive_count(registry), 2);
 
@@ -200,6 +206,7 @@ static void out_of_bounds_is_refused_by_name(void) {
     REFUSED(max_workers_per_hive, GIVEN(0), "workers_per_hive: 0 refused: at least 1");
     REFUSED(max_models, GIVEN(0), "models: 0 refused: at least 1");
     REFUSED(max_heartbeat_bytes, GIVEN(0), "heartbeat_bytes: 0 refused: at least 1");
+    REFUSED(max_devices_per_hive, GIVEN(0), "max_devices_per_hive: 0 refused: at least 1");
     REFUSED(assumed_vram_gb, GIVEN(-1.0f), "vram_gb: -1 refused: finite and at least 0");
     REFUSED(assumed_vram_gb, GIVEN(NAN), "vram_gb: NaN refused: finite and at least 0");
     REFUSED(assumed_ram_gb, GIVEN(INFINITY), "ram_gb: inf refused: finite and at least 0");
@@ -213,7 +220,7 @@ static void the_widest_settings_are_taken(void) {
     config.liveness_window_ms = (hive_opt_u64_t)GIVEN(UINT64_MAX);
     config.max_hives = config.max_workers = (hive_opt_u64_t)GIVEN(UINT64_MAX);
     config.max_models = config.max_heartbeat_bytes = (hive_opt_u64_t)GIVEN(UINT64_MAX);
-    config.max_workers_per_hive = (hive_opt_u64_t)GIVEN(UINT64_MAX);
+    config.max_workers_per_hive = config.max_devices_per_hive = (hive_opt_u64_t)GIVEN(UINT64_MAX);
     hive_registry_t *registry = registry_of(&config);
     beat_one(registry, "gpu-1", 0, "w", "m");
     hive_clock_set(clock, INT64_MAX);

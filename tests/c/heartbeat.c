@@ -180,7 +180,8 @@ static void checks_telemetry(const hive_registry_t *registry) {
     CHECK_NEAR(process.io_r_mb_s, 1.5);
     CHECK_NEAR(process.io_w_mb_s, 0.5);
     CHECK_EQ(process.uptime_s, 60);
-    CHECK_NEAR(process.gpu_util_pct, 0);
+    CHECK(process.gpu_util_pct.some);
+    CHECK_NEAR(process.gpu_util_pct.value, 0);
     CHECK_EQ(process.vram_mb, 3);
     CHECK_EQ(process.total_vram_mb, 4);
     CHECK(process.model.ptr == NULL);
@@ -189,7 +190,7 @@ static void checks_telemetry(const hive_registry_t *registry) {
 
 static const hive_process_t PROCESS = {
     .pid = 77, .group = {"llm", 3}, .instance = {"8080", 4}, .cpu_pct = 12.5f, .rss_mb = 2,
-    .io_r_mb_s = 1.5f, .io_w_mb_s = 0.5f, .uptime_s = 60, .vram_mb = 3, .total_vram_mb = 4,
+    .io_r_mb_s = 1.5f, .io_w_mb_s = 0.5f, .uptime_s = 60, .gpu_util_pct = {true, 0}, .vram_mb = 3, .total_vram_mb = 4,
 };
 
 static hive_telemetry_t telemetry(void) {
@@ -242,7 +243,7 @@ static void telemetry_tells_every_field(void) {
 
     hive_process_t process = PROCESS;
     process.instance = hive_str("blue");
-    process.gpu_util_pct = 1;
+    process.gpu_util_pct = (hive_opt_f32_t){true, 1};
     CHECK_STATUS(hive_registry_update_workers(registry, TEXT("gpu-1"), &process, 1, &applied),
                  HIVE_OK);
     CHECK_EQ(applied, HIVE_APPLIED_UPDATED);
@@ -331,10 +332,9 @@ static void a_refusal_names_field_value_and_bound(void) {
          "seq: \"none\" refused: both of epoch and seq, or neither"},
         {BODY(WORKER("") "," WORKER("")), HIVE_INVALID_FIELD,
          "workers[].worker_id: \"w\" refused: no two workers of one id"},
-        {BODY(WORKER(",\"max_concurrency\":0")), HIVE_INVALID_FIELD,
-         "workers[0].max_concurrency: \"0\" refused: at least 1"},
-        {BODY(WORKER(",\"cpu_percent\":-1")), HIVE_INVALID_FIELD,
-         "workers[0].cpu_percent: \"-1\" refused: finite and at least 0"},
+        {"{\"hive_id\":\"gpu-1\",\"timestamp\":\"2025-10-21T10:00:01Z\",\"workers\":[],"
+         "\"capabilities\":[{\"id\":\"G\",\"name\":\"n\",\"device_type\":\"cuda\",\"vram_gb\":-1}]}",
+         HIVE_INVALID_FIELD, "capabilities[0].vram_gb: \"-1\" refused: finite and from 0 to 1048576"},
         {BODY(WORKER(",\"url\":\"\\u0007\"")), HIVE_INVALID_FIELD,
          "workers[0].url: \"\\u{7}\" refused: no control characters"},
     };
@@ -359,10 +359,64 @@ static void a_refusal_names_field_value_and_bound(void) {
     hive_clock_free(clock);
 }
 
+static void the_plain_form_tells_of_the_hive(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = registry_on(clock);
+    const hive_telemetry_t told = telemetry();
+    hive_info_t info = told.hive;
+    info.id = hive_str(NULL);
+    hive_heartbeat_t sent = {
+        .hive_id = hive_str("gpu-1"),
+        .timestamp = hive_str("2025-10-21T10:00:00Z"),
+        .hive_info = &info,
+        .capabilities = told.capabilities,
+        .capabilities_len = 2,
+    };
+    CHECK_STATUS(hive_registry_update_hive_state(registry, TEXT("gpu-1"), &sent, NULL), HIVE_OK);
+    hive_state_t *state = state_of(registry, "gpu-1");
+    hive_info_t known;
+    size_t devices = 0;
+    CHECK(hive_state_info(state, &known) && hive_state_device_count(state, &devices));
+    CHECK_STR(known.id, "gpu-1");
+    CHECK_STR(known.hostname, "node");
+    CHECK_EQ(devices, 2);
+    hive_state_free(state);
+    info.id = hive_str("gpu-2");
+    CHECK_REFUSED(hive_registry_update_hive_state(registry, TEXT("gpu-1"), &sent, NULL),
+                  HIVE_INVALID_FIELD,
+                  "hive_info.id: \"gpu-2\" refused: the hive_id beside it, \"gpu-1\"");
+    sent.hive_info = NULL;
+    sent.capabilities = NULL;
+    sent.capabilities_len = 0;
+    CHECK_STATUS(hive_registry_update_hive_state(registry, TEXT("gpu-1"), &sent, NULL), HIVE_OK);
+    state = state_of(registry, "gpu-1");
+    CHECK(!hive_state_info(state, &known) && !hive_state_device_count(state, &devices));
+    hive_state_free(state);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+static void telemetry_without_workers_leaves_them(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = registry_on(clock);
+    hive_telemetry_t sent = telemetry();
+    CHECK_STATUS(hive_registry_update_hive(registry, &sent, NULL), HIVE_OK);
+    for (size_t says = 0; says < 2; says++) {
+        sent.workers = says ? &PROCESS : NULL;
+        sent.workers_len = 0;
+        CHECK_STATUS(hive_registry_update_hive(registry, &sent, NULL), HIVE_OK);
+        hive_state_t *state = state_of(registry, "gpu-1");
+        CHECK_EQ(hive_state_worker_count(state), 1 - says);
+        hive_state_free(state);
+    }
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
 static void structs_are_refused_alike(void) {
     hive_clock_t *clock = clock_new();
     hive_registry_t *registry = registry_on(clock);
-    hive_worker_report_t report = worker("w", "");
+    hive_worker_report_t report = worker("w", "\a");
     hive_heartbeat_t sent = {
         .hive_id = hive_str("gpu-1"),
         .timestamp = hive_str("2025-10-21T10:00:00Z"),
@@ -370,7 +424,7 @@ static void structs_are_refused_alike(void) {
         .workers_len = 1,
     };
     CHECK_REFUSED(hive_registry_update_hive_state(registry, TEXT("gpu-1"), &sent, NULL),
-                  HIVE_INVALID_FIELD, "workers[0].model_id: \"\" refused: 1 to 256 bytes, not 0");
+                  HIVE_INVALID_FIELD, "workers[0].model_id: \"\\u{7}\" refused: no control characters");
     CHECK_REFUSED(hive_registry_update_hive_state(registry, TEXT("gpu-2"), &sent, NULL),
                   HIVE_INVALID_FIELD,
                   "hive_id: \"gpu-1\" refused: the hive_id it is given for, \"gpu-2\"");
@@ -404,6 +458,8 @@ int main(void) {
     telemetry_tells_every_field();
     the_outcome_is_told();
     a_refusal_names_field_value_and_bound();
+    the_plain_form_tells_of_the_hive();
+    telemetry_without_workers_leaves_them();
     structs_are_refused_alike();
     return 0;
 }

@@ -15,11 +15,13 @@ static hive_registry_t *fleet(hive_clock_t *clock) {
         {"gpu-1", HIVE_OPERATIONAL_BUSY, HIVE_HEALTH_DEGRADED},
         {"gpu-3", HIVE_OPERATIONAL_STARTING, HIVE_HEALTH_HEALTHY},
     };
+    const hive_process_t none = {.pid = 0};
     for (size_t at = 0; at < LEN(sent); at++) {
         hive_telemetry_t telemetry = {
             .hive = {hive_str(sent[at].hive), hive_str("node"), 1, sent[at].operational,
                      sent[at].health, hive_str("why"), hive_str("1")},
             .timestamp = hive_str("2025-10-21T10:00:40Z"),
+            .workers = &none,
         };
         CHECK_STATUS(hive_registry_update_hive(registry, &telemetry, NULL), HIVE_OK);
     }

@@ -67,6 +67,20 @@ static void each_hive_has_its_beats(void) {
     CHECK_NEAR(told.jitter_ms, 1600 / 16);
     CHECK_EQ(told.workers_added, 3);
     CHECK_EQ(told.workers_removed, 1);
+    CHECK_EQ(told.complaints + told.refusals, 0);
+    CHECK(told.last_complaint.ptr == NULL && told.last_refusal.ptr == NULL);
+    workers[0].backend = hive_str("");
+    beat(registry, "gpu-2", 4, workers, 1);
+    workers[0].backend = hive_str("\a");
+    const hive_heartbeat_t bad = {.hive_id = hive_str("gpu-2"),
+                                  .timestamp = hive_str("2025-10-21T10:00:05Z"),
+                                  .workers = workers, .workers_len = 1};
+    CHECK_STATUS(hive_registry_update_hive_state(registry, TEXT("gpu-2"), &bad, NULL),
+                 HIVE_INVALID_FIELD);
+    CHECK_STATUS(hive_registry_hive_stats(registry, TEXT("gpu-2"), &told), HIVE_OK);
+    CHECK(told.complaints == 1 && told.refusals == 1);
+    CHECK_STR(told.last_complaint, "");
+    CHECK_STR(told.last_refusal, "");
     CHECK_STATUS(hive_registry_hive_stats(registry, TEXT("gpu-9"), &told), HIVE_NONE);
 
     hive_stats_t *stats = NULL;
@@ -79,7 +93,10 @@ static void each_hive_has_its_beats(void) {
     CHECK_NEAR(told.mean_interval_ms + told.jitter_ms + told.longest_gap_ms, 0);
     CHECK(hive_stats_hive(stats, 1, &told));
     CHECK_STR(told.hive_id, "gpu-2");
-    CHECK_NEAR(told.mean_interval_ms, 1800);
+    CHECK_STR(told.last_complaint,
+              "workers[0].backend: \"\" counts as not reported: at least 1 byte");
+    CHECK_STR(told.last_refusal,
+              "workers[0].backend: \"\\u{7}\" refused: no control characters");
     CHECK(!hive_stats_hive(stats, 2, &told));
     hive_stats_free(stats);
     hive_clock_free(clock);
@@ -218,9 +235,11 @@ static void memory_is_added_up(void) {
         {hive_str("GPU-0"), hive_str("RTX"), hive_str("cuda"), {true, 1}, {NULL, 0}},
         {hive_str("CPU-0"), hive_str("EPYC"), hive_str("cpu"), {true, 2}, {NULL, 0}},
     };
+    const hive_process_t none = {.pid = 0};
     const hive_telemetry_t telemetry = {
         .hive = {.id = hive_str("gpu-1"), .hostname = hive_str("n"), .version = hive_str("1")},
         .timestamp = hive_str("2025-10-21T10:00:02Z"),
+        .workers = &none,
         .capabilities = devices,
         .capabilities_len = 2,
     };

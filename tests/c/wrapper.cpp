@@ -298,7 +298,7 @@ static void telemetry() {
     process.vram_mb = 1024;
     process.total_vram_mb = 4096;
     process.model = "m";
-    sent.workers = {process};
+    sent.workers = {{process}};
     CHECK(registry.update_hive(sent) == hive::Applied::registered);
     CHECK(!registry.get_hive_state("t")->devices());
     sent.capabilities.emplace();
@@ -326,7 +326,9 @@ static void telemetry() {
     const auto processes = registry.get_workers("t");
     CHECK(processes && processes->size() == 1);
     CHECK((*processes)[0].hive_id == "t" && (*processes)[0].process.vram_mb == 1024);
-    CHECK(registry.find_workers_with_capacity(3072).size() == 1 && registry.find_workers_with_capacity(3073).empty());
+    // The only GPU that it declares has 24 GiB.
+    CHECK(registry.find_workers_with_capacity(23552).size() == 1);
+    CHECK(registry.find_workers_with_capacity(23553).empty());
 
     process.instance = "9301";
     process.model = {};

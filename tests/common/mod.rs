@@ -84,7 +84,7 @@ pub fn telemetry(hive: &str, at_ms: i64, processes: Vec<ProcessStats>) -> HiveHe
             ..Default::default()
         },
         timestamp: stamp(at_ms),
-        workers: processes,
+        workers: Some(processes),
         ..Default::default()
     }
 }
@@ -98,6 +98,7 @@ pub fn process(group: &str, instance: &str, model: &str) -> ProcessStats {
         cpu_pct: 12.5,
         rss_mb: 512,
         uptime_s: 60,
+        gpu_util_pct: Some(0.0),
         vram_mb: 4_096,
         total_vram_mb: 24_576,
         model: Some(model.into()),

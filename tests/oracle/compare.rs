@@ -37,7 +37,7 @@ impl Oracle {
         let online = self.hive_ids(|hive| self.is_online(hive));
         same!(registry.count_online(), online.len(), "count_online");
         same!(registry.list_online_hives(), online, "list_online_hives");
-        let available = self.hive_ids(|hive| self.is_online(hive) && hive.takes_work());
+        let available = self.hive_ids(|hive| self.is_online(hive) && hive.serves());
         same!(registry.count_available(), available.len(), "count_available");
         same!(registry.list_available_hives(), available, "list_available_hives");
         Ok(())
@@ -120,7 +120,7 @@ impl Oracle {
             let on = self.find(|worker| worker.backend.as_ref() == Some(&backend));
             same!(registry.find_workers_by_backend(word), on, "find_workers_by_backend({word})");
         }
-        for vram_mb in [1, 6_000] {
+        for vram_mb in [0, 1, 6_000, 16_000] {
             let fitting = self.with_capacity(vram_mb);
             same!(
                 registry.find_workers_with_capacity(vram_mb),
@@ -134,15 +134,7 @@ impl Oracle {
     /// G2.
     fn with_capacity(&self, vram_mb: u64) -> Vec<Found> {
         let fits = |hive: &Hive, record: &WorkerInfo| {
-            let sharing = || hive.records().filter(|other| other.device_id == record.device_id);
-            let (total, used) = match record.device_id {
-                Some(_) => (
-                    sharing().filter_map(|other| other.vram_total_bytes).max().filter(|total| *total > 0),
-                    sharing().filter_map(|other| other.vram_bytes).sum(),
-                ),
-                None => (record.vram_total_bytes, record.vram_bytes.unwrap_or(0)),
-            };
-            total.is_some_and(|total| total.saturating_sub(used) >= vram_mb * MIB)
+            self.is_live(hive) && hive.free_for(record).is_some_and(|free| free >= vram_mb * MIB)
         };
         self.workers()
             .filter(|(hive, worker)| self.is_live(hive) && fits(hive, &worker.record))
@@ -191,6 +183,10 @@ impl Oracle {
             same!(told.hive_id, id.as_str(), "stats: hive_id");
             same!(told.heartbeats, hive.arrivals.len() as u64, "stats: heartbeats of {id}");
             same!((told.workers_added, told.workers_removed), (hive.added, hive.removed), "churn of {id}");
+            same!(told.complaints, hive.complaints, "complaints of {id}");
+            same!(told.refusals, hive.refusals, "refusals of {id}");
+            same!(told.last_complaint.is_some(), hive.complaints > 0, "last complaint of {id}");
+            same!(told.last_refusal.is_some(), hive.refusals > 0, "last refusal of {id}");
             let gaps: Vec<i64> = hive.arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
             let longest = gaps.iter().max().copied().unwrap_or(0);
             same!(told.longest_gap, Duration::from_millis(longest.unsigned_abs()), "longest gap of {id}");

@@ -76,6 +76,8 @@ struct Hive {
     workers: BTreeMap<String, Worker>,
     added: u64,
     removed: u64,
+    complaints: u64,
+    refusals: u64,
     /// The number of the last change, over all hives.
     applied: u64,
 }
@@ -136,7 +138,9 @@ struct Beat<'a> {
     timestamp: DateTime<Utc>,
     info: Option<&'a HiveInfo>,
     capabilities: Option<&'a [Capability]>,
-    workers: Vec<WorkerInfo>,
+    /// None says nothing of them.
+    workers: Option<Vec<WorkerInfo>>,
+    complaints: u64,
 }
 
 /// The field that a refusal names.
@@ -210,13 +214,18 @@ impl Oracle {
         payload: &HiveHeartbeatPayload,
     ) -> Result<HeartbeatOutcome, Field> {
         let result = self.plain(hive_id, payload);
-        self.count(&result);
+        self.count(hive_id, &result);
         result
     }
 
     pub(crate) fn update_hive(&mut self, beat: &HiveHeartbeat) -> Result<HeartbeatOutcome, Field> {
-        let result = self.telemetry(beat);
-        self.count(&result);
+        self.event(true, beat)
+    }
+
+    /// The same flat: it need not tell of the hive.
+    pub(crate) fn event(&mut self, tells: bool, beat: &HiveHeartbeat) -> Result<HeartbeatOutcome, Field> {
+        let result = self.telemetry(tells.then_some(&beat.hive), beat);
+        self.count(&beat.hive.id, &result);
         result
     }
 
@@ -230,22 +239,22 @@ impl Oracle {
         let known = self.hives.get(hive_id);
         let (info, capabilities) =
             known.map_or((None, None), |hive| (hive.info.clone(), hive.capabilities.clone()));
+        let made = made(hive_id, processes, info.as_ref(), capabilities.as_deref(), now);
         let beat = Beat {
             hive_id,
             pair: known.and_then(|hive| hive.pair),
             timestamp: known.map_or(now, |hive| hive.timestamp.max(now)),
             info: info.as_ref(),
             capabilities: capabilities.as_deref(),
-            workers: processes
-                .iter()
-                .map(|process| of_process(hive_id, process, info.as_ref(), capabilities.as_deref(), now))
-                .collect(),
+            complaints: made.iter().map(|(_, complaints)| complaints).sum::<u64>()
+                + is_odd_host(info.as_ref()),
+            workers: Some(made.into_iter().map(|(worker, _)| worker).collect()),
         };
-        let result = one_of_each(&beat.workers).map(|()| {
+        let result = one_of_each(beat.workers.as_deref()).map(|()| {
             self.tombstones.remove(hive_id);
             self.apply(beat)
         });
-        self.count(&result);
+        self.count(hive_id, &result);
         result
     }
 
@@ -255,25 +264,45 @@ impl Oracle {
         }
         let pair = pair(payload.epoch, payload.seq)?;
         let timestamp = time(&payload.timestamp).ok_or("timestamp")?;
-        let mut workers = Vec::new();
-        for (at, worker) in payload.workers.iter().enumerate() {
-            if worker.max_concurrency == Some(0) {
-                return Err(format!("workers[{at}].max_concurrency"));
+        if payload.hive_info.as_ref().is_some_and(|info| !["", hive_id].contains(&info.id.as_str())) {
+            return Err("hive_info.id".into());
+        }
+        let capabilities = payload.capabilities.as_deref();
+        match capabilities.map_or(0, <[_]>::len) {
+            0..=256 => {}
+            many => return Err(format!("devices_per_hive: {many} refused: at most 256")),
+        }
+        for (at, device) in capabilities.into_iter().flatten().enumerate() {
+            if device.vram_gb.is_some_and(|gib| !(0.0..=1_048_576.0).contains(&gib)) {
+                return Err(format!("capabilities[{at}].vram_gb"));
             }
+        }
+        let (mut workers, mut complaints) = (Vec::new(), 0);
+        for (at, worker) in payload.workers.iter().enumerate() {
+            complaints += odd_things(worker);
             workers.push(of_state(hive_id, worker).ok_or(format!("workers[{at}].last_heartbeat"))?);
         }
-        one_of_each(&workers)?;
-        self.heartbeat(Beat { hive_id, pair, timestamp, info: None, capabilities: None, workers })
+        one_of_each(Some(&workers))?;
+        let info = payload.hive_info.clone().map(|info| HiveInfo { id: hive_id.into(), ..info });
+        let (info, workers) = (info.as_ref(), Some(workers));
+        self.heartbeat(Beat { hive_id, pair, timestamp, info, capabilities, workers, complaints })
     }
 
-    fn telemetry(&mut self, beat: &HiveHeartbeat) -> Result<HeartbeatOutcome, Field> {
+    fn telemetry(
+        &mut self,
+        info: Option<&HiveInfo>,
+        beat: &HiveHeartbeat,
+    ) -> Result<HeartbeatOutcome, Field> {
         let pair = pair(beat.epoch, beat.seq)?;
         let timestamp = time(&beat.timestamp).ok_or("timestamp")?;
-        let (info, capabilities) = (Some(&beat.hive), beat.capabilities.as_deref());
-        let made = |process: &ProcessStats| of_process(&beat.hive.id, process, info, capabilities, timestamp);
-        let workers: Vec<_> = beat.workers.iter().map(made).collect();
-        one_of_each(&workers)?;
-        self.heartbeat(Beat { hive_id: &beat.hive.id, pair, timestamp, info, capabilities, workers })
+        let (hive_id, capabilities) = (&*beat.hive.id, beat.capabilities.as_deref());
+        let made =
+            beat.workers.as_ref().map(|processes| made(hive_id, processes, info, capabilities, timestamp));
+        let complaints = made.iter().flatten().map(|(_, complaints)| complaints).sum::<u64>()
+            + if made.is_some() { is_odd_host(info) } else { 0 };
+        let workers = made.map(|made| made.into_iter().map(|(worker, _)| worker).collect::<Vec<_>>());
+        one_of_each(workers.as_deref())?;
+        self.heartbeat(Beat { hive_id, pair, timestamp, info, capabilities, workers, complaints })
     }
 
     fn heartbeat(&mut self, beat: Beat<'_>) -> Result<HeartbeatOutcome, Field> {
@@ -294,6 +323,7 @@ impl Oracle {
             };
             if !wins {
                 hive.arrivals.push(monotonic_ms);
+                hive.complaints += beat.complaints;
                 if self.liveness == LivenessClock::Arrival {
                     hive.heard_ms = now;
                 }
@@ -332,12 +362,18 @@ impl Oracle {
             Some(_) => HeartbeatOutcome::Updated,
             None => HeartbeatOutcome::Registered,
         };
+        let (complaints, refusals) = old.as_ref().map_or((0, 0), |hive| (hive.complaints, hive.refusals));
         let (mut known, mut arrivals, mut added, removed) = old
             .map_or((BTreeMap::new(), Vec::new(), 0, 0), |hive| {
                 (hive.workers, hive.arrivals, hive.added, hive.removed)
             });
-        let sent: BTreeMap<_, _> =
-            beat.workers.into_iter().map(|worker| (worker.worker_id.to_string(), worker)).collect();
+        let as_they_were = || known.values().map(|worker: &Worker| (*worker.record).clone()).collect();
+        let sent: BTreeMap<_, _> = beat
+            .workers
+            .unwrap_or_else(as_they_were)
+            .into_iter()
+            .map(|worker| (worker.worker_id.to_string(), worker))
+            .collect();
         let mut workers = BTreeMap::new();
         for (id, record) in sent {
             let (registration, turn) = known.remove(&id).map_or_else(
@@ -363,13 +399,18 @@ impl Oracle {
             workers,
             added,
             removed: removed + known.len() as u64,
+            complaints: complaints + beat.complaints,
+            refusals,
             applied: self.applied,
         };
         self.hives.insert(beat.hive_id.into(), hive);
         outcome
     }
 
-    fn count(&mut self, result: &Result<HeartbeatOutcome, Field>) {
+    fn count(&mut self, hive_id: &str, result: &Result<HeartbeatOutcome, Field>) {
+        if let (Err(_), Some(hive)) = (result, self.hives.get_mut(hive_id)) {
+            hive.refusals += 1;
+        }
         let counts = &mut self.told.heartbeats;
         *match result {
             Ok(HeartbeatOutcome::Registered) => &mut counts.registered,
@@ -510,8 +551,7 @@ impl Oracle {
         let record = &worker.record;
         let serves = matches!(record.state, WorkerLifecycle::Idle | WorkerLifecycle::Busy);
         let well = record.health_status != WorkerHealth::Unhealthy;
-        let up = !hive.is_unhealthy() && !hive.is_going_down();
-        serves && well && up && self.is_live(hive) && !self.is_full(worker)
+        serves && well && hive.serves() && self.is_live(hive) && !self.is_full(worker)
     }
 
     fn is_full(&self, worker: &Worker) -> bool {
@@ -572,9 +612,11 @@ impl Oracle {
                 &mut told.stale
             } else if record.health_status == WorkerHealth::Unhealthy || hive.is_unhealthy() {
                 &mut told.unhealthy
-            } else if record.state == WorkerLifecycle::Loading {
+            } else if record.state == WorkerLifecycle::Loading
+                || hive.status() == Some(OperationalStatus::Starting)
+            {
                 &mut told.loading
-            } else if record.state == WorkerLifecycle::Draining || hive.is_going_down() {
+            } else if record.state == WorkerLifecycle::Draining || !hive.serves() {
                 &mut told.draining
             } else if matches!(record.state, WorkerLifecycle::Other(_)) {
                 &mut told.other
@@ -622,13 +664,8 @@ impl Hive {
         self.info.as_ref().is_some_and(|info| matches!(info.health_status, HiveHealth::Unhealthy { .. }))
     }
 
-    fn is_going_down(&self) -> bool {
-        self.status()
-            .is_some_and(|status| matches!(status, OperationalStatus::Stopping | OperationalStatus::Stopped))
-    }
-
-    /// G3, its age aside.
-    fn takes_work(&self) -> bool {
+    /// S1, G3, its age aside.
+    fn serves(&self) -> bool {
         !self.is_unhealthy()
             && self
                 .status()
@@ -656,21 +693,16 @@ impl Hive {
             let gib: Vec<f64> = of_kind.filter_map(|device| device.vram_gb).collect();
             (!gib.is_empty()).then(|| gib.iter().sum::<f64>() * GIB / 1e9)
         };
+        let gb = |bytes: u64| bytes as f64 / 1e9;
         let devices = self.devices();
-        let known = || devices.iter().filter(|(total, _)| *total > 0);
-        let any = known().count() > 0;
-        let total = any.then(|| known().map(|(total, _)| *total as f64 / 1e9).sum::<f64>());
-        let free =
-            any.then(|| known().map(|(total, used)| total.saturating_sub(*used) as f64 / 1e9).sum::<f64>());
-        let reported: f64 =
-            self.records().filter_map(|worker| worker.vram_bytes).map(|b| b as f64 / 1e9).sum();
-        let declared_free = declared(false).map(|total| (total - reported).max(0.0));
+        let known = || devices.values().filter(|(total, _)| *total > 0).map(|(total, _)| *total);
+        let total = (known().count() > 0).then(|| gb(known().sum()));
         ResourceInfo {
             vram_used_gb: used(|worker| worker.vram_bytes, 4.0) as f32,
             ram_used_gb: used(|worker| worker.ram_bytes, 2.0) as f32,
             worker_count: self.workers.len(),
             vram_total_gb: declared(false).or(total).map(|gb| gb as f32),
-            vram_free_gb: free.or(declared_free).map(|gb| gb as f32),
+            vram_free_gb: self.free().map(|free| gb(free) as f32),
             ram_total_gb: declared(true).map(|gb| gb as f32),
             workers_estimated: self
                 .records()
@@ -679,17 +711,57 @@ impl Hive {
         }
     }
 
-    /// (total, used) bytes of each device; a worker that names none has one of its own.
-    fn devices(&self) -> Vec<(u64, u64)> {
-        let of = |worker: &WorkerInfo| (worker.vram_total_bytes.unwrap_or(0), worker.vram_bytes.unwrap_or(0));
-        let mut named: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
-        for (id, worker) in self.records().filter_map(|worker| Some((worker.device_id?, worker))) {
-            let device = named.entry(id).or_default();
-            device.0 = device.0.max(of(worker).0);
-            device.1 += of(worker).1;
+    /// Of the GPUs it declares: how many, and their bytes in all if any is told.
+    fn gpus(&self) -> (usize, Option<u64>) {
+        let devices = self.capabilities.iter().flatten();
+        let gpus: Vec<_> = devices.filter(|device| !device.device_type.eq_ignore_ascii_case("cpu")).collect();
+        let gib: Vec<f64> = gpus.iter().filter_map(|device| device.vram_gb).collect();
+        (gpus.len(), (!gib.is_empty()).then(|| (gib.iter().sum::<f64>() * GIB) as u64))
+    }
+
+    /// G2: a name for the device that the worker is on.
+    fn device(&self, worker: &WorkerInfo) -> String {
+        match (worker.device_id, self.gpus().0) {
+            (Some(id), _) => format!("{id} of {:?}", worker.backend),
+            (None, 1) if worker.backend != Some(Backend::Cpu) => "the GPU".into(),
+            _ => format!("that of {}", worker.worker_id),
         }
-        let unnamed = self.records().filter(|worker| worker.device_id.is_none()).map(of);
-        named.into_values().chain(unnamed).collect()
+    }
+
+    /// (total, used) bytes of each device.
+    fn devices(&self) -> BTreeMap<String, (u64, u64)> {
+        let mut devices: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for worker in self.records() {
+            let device = devices.entry(self.device(worker)).or_default();
+            device.0 = device.0.max(worker.vram_total_bytes.unwrap_or(0));
+            device.1 += worker.vram_bytes.unwrap_or(0);
+        }
+        if let (Some(gpu), Some(total)) = (devices.get_mut("the GPU"), self.gpus().1) {
+            gpu.0 = total;
+        }
+        devices
+    }
+
+    /// G2: bytes.
+    fn free(&self) -> Option<u64> {
+        let devices = self.devices();
+        if let (_, Some(total)) = self.gpus() {
+            return Some(total.saturating_sub(devices.values().map(|(_, used)| used).sum()));
+        }
+        let known: Vec<_> = devices.values().filter(|(total, _)| *total > 0).collect();
+        (!known.is_empty()).then(|| known.iter().map(|(total, used)| total.saturating_sub(*used)).sum())
+    }
+
+    /// G2: bytes on the worker's device.
+    fn free_for(&self, worker: &WorkerInfo) -> Option<u64> {
+        let (total, used) = self.devices()[&self.device(worker)];
+        let free = total.saturating_sub(used);
+        let most = match worker.device_id {
+            // A hive with one GPU has no other to be on.
+            Some(_) if self.gpus().0 != 1 => free,
+            _ => self.free()?,
+        };
+        (total > 0).then_some(free.min(most))
     }
 }
 
@@ -708,7 +780,8 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
     Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc())
 }
 
-fn one_of_each(workers: &[WorkerInfo]) -> Result<(), Field> {
+fn one_of_each(workers: Option<&[WorkerInfo]>) -> Result<(), Field> {
+    let workers = workers.unwrap_or_default();
     let twice = |at: usize| workers[..at].iter().any(|worker| worker.worker_id == workers[at].worker_id);
     if (0..workers.len()).any(twice) { Err("workers[].worker_id".into()) } else { Ok(()) }
 }
@@ -731,18 +804,62 @@ fn of_state(hive_id: &str, worker: &WorkerState) -> Option<WorkerInfo> {
             "unhealthy" => WorkerHealth::Unhealthy,
             _ => WorkerHealth::Other(worker.health_status.as_str().into()),
         },
-        url: worker.url.as_deref().map(Into::into),
-        model_id: worker.model_id.as_deref().map(Into::into),
-        backend: worker.backend.as_deref().map(backend),
+        url: worker.url.as_deref().filter(is_text).map(Into::into),
+        model_id: worker.model_id.as_deref().filter(is_text).map(Into::into),
+        backend: worker.backend.as_deref().filter(is_text).map(backend),
         device_id: worker.device_id,
         vram_bytes: worker.vram_bytes,
         vram_total_bytes: worker.vram_total_bytes,
         ram_bytes: worker.ram_bytes,
-        cpu_percent: worker.cpu_percent,
-        gpu_percent: worker.gpu_percent,
-        max_concurrency: worker.max_concurrency,
+        cpu_percent: worker.cpu_percent.filter(is_number),
+        gpu_percent: worker.gpu_percent.filter(is_number),
+        max_concurrency: worker.max_concurrency.filter(|max| *max > 0),
         process: None,
     })
+}
+
+fn is_text(text: &&str) -> bool {
+    !text.is_empty()
+}
+
+fn is_number(number: &f32) -> bool {
+    number.is_finite() && *number >= 0.0
+}
+
+/// I7: what of the worker counts as not reported.
+fn odd_things(worker: &WorkerState) -> u64 {
+    let texts = [&worker.url, &worker.model_id, &worker.backend].map(|text| text.as_deref() == Some(""));
+    let numbers =
+        [worker.cpu_percent, worker.gpu_percent].map(|number| number.is_some_and(|it| !is_number(&it)));
+    texts.into_iter().chain(numbers).chain([worker.max_concurrency == Some(0)]).filter(|odd| *odd).count()
+        as u64
+}
+
+/// Of the names that hives have here.
+fn is_odd_host(hive: Option<&HiveInfo>) -> u64 {
+    hive.is_some_and(|hive| hive.hostname.contains([' ', '/'])).into()
+}
+
+/// The workers of a telemetry heartbeat, with what there is to complain of each.
+fn made(
+    hive_id: &str,
+    processes: &[ProcessStats],
+    hive: Option<&HiveInfo>,
+    capabilities: Option<&[Capability]>,
+    last_heartbeat: DateTime<Utc>,
+) -> Vec<(WorkerInfo, u64)> {
+    let made = |process: &ProcessStats| {
+        let is_odd = process.gpu_util_pct.is_some_and(|it| !is_number(&it));
+        let odd = [is_odd, !is_number(&process.cpu_pct), port(process).is_none()];
+        let worker = of_process(hive_id, process, hive, capabilities, last_heartbeat);
+        (worker, odd.into_iter().filter(|odd| *odd).count() as u64)
+    };
+    processes.iter().map(made).collect()
+}
+
+fn port(process: &ProcessStats) -> Option<u16> {
+    let port = process.instance.parse::<u16>().ok();
+    port.filter(|port| *port > 0 && port.to_string() == *process.instance)
 }
 
 fn of_process(
@@ -753,15 +870,24 @@ fn of_process(
     last_heartbeat: DateTime<Utc>,
 ) -> WorkerInfo {
     let ProcessStats { group, instance, .. } = process;
-    let port = instance.parse::<u16>().ok().filter(|port| *port > 0 && port.to_string() == **instance);
-    let url = hive.zip(port).map(|(hive, port)| format!("http://{}:{port}", hive.hostname));
+    let host =
+        hive.filter(|hive| is_odd_host(Some(hive)) == 0).map(|hive| match hive.hostname.split_once('%') {
+            Some((address, zone)) => format!("[{address}%25{zone}]"),
+            None => hive.hostname.clone(),
+        });
+    let url = host.zip(port(process)).map(|(host, port)| format!("http://{host}:{port}"));
+    let gpu_percent = process.gpu_util_pct.filter(is_number);
+    let cpu_percent = Some(process.cpu_pct).filter(is_number);
     let kinds = capabilities.unwrap_or_default().iter().map(|device| backend(&device.device_type));
     let (cpus, mut gpus): (Vec<_>, Vec<_>) = kinds.partition(|kind| *kind == Backend::Cpu);
     gpus.dedup();
     WorkerInfo {
         hive_id: hive_id.into(),
         worker_id: format!("{group}-{instance}").into(),
-        state: if process.gpu_util_pct == 0.0 { WorkerLifecycle::Idle } else { WorkerLifecycle::Busy },
+        state: match gpu_percent {
+            None | Some(0.0) => WorkerLifecycle::Idle,
+            Some(_) => WorkerLifecycle::Busy,
+        },
         last_heartbeat,
         health_status: match hive.map(|hive| &hive.health_status) {
             None | Some(HiveHealth::Healthy) => WorkerHealth::Healthy,
@@ -780,10 +906,14 @@ fn of_process(
         vram_bytes: Some(process.vram_mb * MIB),
         vram_total_bytes: Some(process.total_vram_mb * MIB),
         ram_bytes: Some(process.rss_mb * MIB),
-        cpu_percent: Some(process.cpu_pct),
-        gpu_percent: Some(process.gpu_util_pct),
+        cpu_percent,
+        gpu_percent,
         max_concurrency: None,
-        process: Some(Arc::new(process.clone())),
+        process: Some(Arc::new(ProcessStats {
+            cpu_pct: cpu_percent.unwrap_or(0.0),
+            gpu_util_pct: gpu_percent,
+            ..process.clone()
+        })),
     }
 }
 

@@ -23,10 +23,12 @@ pub(crate) struct Key {
 pub(crate) enum Fault {
     Timestamp,
     TwoOfOneId,
-    NoPlaces,
     NoSeq,
     NoEpoch,
     OtherHive,
+    OtherInfo,
+    ManyDevices,
+    NegativeMemory,
 }
 
 /// An index into `WORKERS`, and the rest.
@@ -49,17 +51,47 @@ pub(crate) struct Look {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Stats {
-    pub(crate) gpu_util_pct: f32,
+    pub(crate) gpu_util_pct: Option<f32>,
     pub(crate) model: Option<&'static str>,
     pub(crate) vram_mb: u64,
     pub(crate) total_vram_mb: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) operational: OperationalStatus,
     pub(crate) health: HiveHealth,
+    /// None is the hive's own name.
+    pub(crate) hostname: Option<&'static str>,
     pub(crate) devices: Option<Vec<(&'static str, Option<f64>)>>,
+}
+
+impl Status {
+    fn info(&self, hive_id: &str) -> HiveInfo {
+        HiveInfo {
+            id: hive_id.into(),
+            hostname: self.hostname.map_or_else(|| format!("{hive_id}.local"), Into::into),
+            port: 9_200,
+            operational_status: self.operational,
+            health_status: self.health.clone(),
+            version: "1".into(),
+        }
+    }
+
+    fn capabilities(&self) -> Option<Vec<Capability>> {
+        let device = |(kind, vram_gb): &(&str, Option<f64>)| device(kind, *vram_gb);
+        Some(self.devices.as_ref()?.iter().map(device).collect())
+    }
+}
+
+fn device(kind: &str, vram_gb: Option<f64>) -> Capability {
+    Capability {
+        id: "0".into(),
+        name: "device".into(),
+        device_type: kind.into(),
+        vram_gb,
+        compute_capability: None,
+    }
 }
 
 pub(crate) fn hive_name(hive: usize) -> String {
@@ -101,12 +133,19 @@ pub(crate) fn plain(
     hive_id: &str,
     key: &Key,
     wall: DateTime<Utc>,
+    status: Option<&Status>,
     workers: &[Worker],
 ) -> HiveHeartbeatPayload {
     HiveHeartbeatPayload {
         hive_id: hive_id.into(),
         timestamp: text(wall + TimeDelta::milliseconds(key.skew_ms)),
         workers: states(workers, wall),
+        // It need not name itself twice.
+        hive_info: status.map(|status| HiveInfo {
+            id: if workers.len() % 2 == 0 { hive_id.into() } else { String::new() },
+            ..status.info(hive_id)
+        }),
+        capabilities: status.and_then(Status::capabilities),
         epoch: key.pair.map(|(epoch, _)| epoch),
         seq: key.pair.map(|(_, seq)| seq),
     }
@@ -135,27 +174,13 @@ pub(crate) fn telemetry(
     key: &Key,
     wall: DateTime<Utc>,
     status: &Status,
-    processes: &[Process],
+    processes: Option<&[Process]>,
 ) -> HiveHeartbeat {
-    let device = |(kind, vram_gb): &(&str, Option<f64>)| Capability {
-        id: "0".into(),
-        name: "device".into(),
-        device_type: (*kind).into(),
-        vram_gb: *vram_gb,
-        compute_capability: None,
-    };
     HiveHeartbeat {
-        hive: HiveInfo {
-            id: hive_id.into(),
-            hostname: format!("{hive_id}.local"),
-            port: 9_200,
-            operational_status: status.operational,
-            health_status: status.health.clone(),
-            version: "1".into(),
-        },
+        hive: status.info(hive_id),
         timestamp: text(wall + TimeDelta::milliseconds(key.skew_ms)),
-        workers: stats(processes),
-        capabilities: status.devices.as_ref().map(|devices| devices.iter().map(device).collect()),
+        workers: processes.map(stats),
+        capabilities: status.capabilities(),
         epoch: key.pair.map(|(epoch, _)| epoch),
         seq: key.pair.map(|(_, seq)| seq),
     }
@@ -166,10 +191,25 @@ impl Fault {
         match self {
             Self::Timestamp => payload.timestamp = "noon".into(),
             Self::TwoOfOneId => payload.workers.extend(payload.workers.first().cloned()),
-            Self::NoPlaces => payload.workers.iter_mut().for_each(|worker| worker.max_concurrency = Some(0)),
             Self::NoSeq => (payload.epoch, payload.seq) = (Some(1), None),
             Self::NoEpoch => (payload.epoch, payload.seq) = (None, Some(1)),
             Self::OtherHive => payload.hive_id.push('x'),
+            Self::OtherInfo => {
+                payload.hive_info = Some(HiveInfo { id: "other".into(), ..Default::default() })
+            }
+            Self::ManyDevices => payload.capabilities = Some(vec![device("cuda", None); 257]),
+            Self::NegativeMemory => payload.capabilities = Some(vec![device("cuda", Some(-1.0))]),
         }
     }
+}
+
+/// The event of a stream, in JSON, with the keys that tell its form last, where they are hardest to go by.
+pub(crate) fn event(hive_id: &str, told: Option<&Status>, beat: &HiveHeartbeat) -> String {
+    let mut json = serde_json::to_string(&serde_json::json!({
+        "capabilities": beat.capabilities, "timestamp": beat.timestamp, "workers": beat.workers,
+        "hive_info": told.map(|status| status.info(hive_id)), "epoch": beat.epoch, "seq": beat.seq,
+    }))
+    .expect("strings and finite numbers");
+    json.pop();
+    format!("\u{feff}{json}, \"hive_id\": \"{hive_id}\", \"type\": \"telemetry\"}}")
 }

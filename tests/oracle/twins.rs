@@ -12,7 +12,7 @@ use hive_registry::{
 };
 
 use super::sent::{
-    Fault, Key, MODELS, Process, Status, WORKERS, Worker, hive_name, plain, states, stats, telemetry,
+    Fault, Key, MODELS, Process, Status, WORKERS, Worker, event, hive_name, plain, states, stats, telemetry,
     worker_name,
 };
 use super::{Evicted, Field, Oracle, Universe};
@@ -20,8 +20,11 @@ use super::{Evicted, Field, Oracle, Universe};
 pub(crate) const START_MS: i64 = 1_761_040_800_000;
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Plain(Key, Vec<Worker>, Option<Fault>),
-    Telemetry(Key, Status, Vec<Process>),
+    Plain(Key, Option<Status>, Vec<Worker>, Option<Fault>),
+    /// Without processes it says nothing of the workers.
+    Telemetry(Key, Status, Option<Vec<Process>>),
+    /// Likewise, as the event of a stream, which may say nothing of the hive, too.
+    Event(Key, Option<Status>, Option<Vec<Process>>),
     /// A heartbeat that was sent before, again; with other workers under the same key if there are any.
     Again(usize, Option<Vec<Worker>>),
     /// All hives at once, with the same workers.
@@ -94,6 +97,8 @@ pub(crate) struct Twins {
 enum Sent {
     Plain(HiveHeartbeatPayload),
     Telemetry(HiveHeartbeat),
+    /// As sent, and what it says.
+    Event(String, bool, HiveHeartbeat),
 }
 
 pub(crate) fn builder(liveness: LivenessClock, stale_mode: StaleMode, clock: &ManualClock) -> HiveRegistry {
@@ -157,6 +162,10 @@ impl Twins {
                 let outcome = field(self.registry.update_hive(beat.clone()));
                 agree("update_hive", outcome, self.oracle.update_hive(beat))?;
             }
+            Sent::Event(json, tells, beat) => {
+                let outcome = field(self.registry.ingest_json(json.as_bytes()));
+                agree("ingest_json", outcome, self.oracle.event(*tells, beat))?;
+            }
         }
         self.sent.push(sent);
         Ok(())
@@ -165,15 +174,24 @@ impl Twins {
     fn step(&mut self, op: &Op) -> Result<(), String> {
         let wall = self.oracle.wall();
         match op {
-            Op::Plain(key, workers, fault) => {
-                let mut payload = plain(&self.hive(key.hive), key, wall, workers);
+            Op::Plain(key, status, workers, fault) => {
+                let mut payload = plain(&self.hive(key.hive), key, wall, status.as_ref(), workers);
                 if let Some(fault) = fault {
                     fault.spoil(&mut payload);
                 }
                 self.send(Sent::Plain(payload))
             }
             Op::Telemetry(key, status, processes) => {
+                let processes = processes.as_deref();
                 self.send(Sent::Telemetry(telemetry(&self.hive(key.hive), key, wall, status, processes)))
+            }
+            Op::Event(key, status, processes) => {
+                let hive_id = self.hive(key.hive);
+                let nothing = Status::default();
+                let told = status.as_ref().unwrap_or(&nothing);
+                let beat = telemetry(&hive_id, key, wall, told, processes.as_deref());
+                let json = event(&hive_id, status.as_ref(), &beat);
+                self.send(Sent::Event(json, status.is_some(), beat))
             }
             Op::Again(which, workers) => {
                 if self.sent.is_empty() {
@@ -187,7 +205,7 @@ impl Twins {
             }
             Op::Wave(workers) => (0..self.names.hives.len()).try_for_each(|hive| {
                 let key = Key { hive, skew_ms: 0, pair: None };
-                self.send(Sent::Plain(plain(&hive_name(hive), &key, wall, workers)))
+                self.send(Sent::Plain(plain(&hive_name(hive), &key, wall, None, workers)))
             }),
             Op::UpdateWorkers(hive, processes) => {
                 let (hive_id, processes) = (self.hive(*hive), stats(processes));

@@ -25,7 +25,7 @@ SHARDS = "a power of two from 2 to 65536"
 MOMENT = "seconds since 1970 up to the year 9999, or a datetime with a time zone"
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
-LIMITS = ("hives", "workers", "workers_per_hive", "models", "heartbeat_bytes")
+LIMITS = ("hives", "workers", "workers_per_hive", "models", "heartbeat_bytes", "devices_per_hive")
 NO_SPANS = [
     -1,
     -0.001,
@@ -179,7 +179,12 @@ def test_limits_of_another_type_are_a_type_error(limits: Any) -> None:
 
 def test_limits_by_default() -> None:
     expected = Limits(
-        hives=1_000_000, workers=16_000_000, workers_per_hive=1_024, models=100_000, heartbeat_bytes=1_048_576
+        hives=1_000_000,
+        workers=16_000_000,
+        workers_per_hive=1_024,
+        models=100_000,
+        heartbeat_bytes=1_048_576,
+        devices_per_hive=256,
     )
     assert Limits() == expected
 

@@ -496,10 +496,11 @@ def test_capacity_is_of_all_hives_whatever_they_do(registry: HiveRegistry, statu
     assert ids(registry.find_workers_with_capacity(10)) == [("down", "g-i"), ("up", "g-i")]
 
 
-def test_capacity_is_of_all_hives_live_or_not(registry: HiveRegistry, clock: ManualClock) -> None:
+def test_capacity_is_of_live_hives(registry: HiveRegistry, clock: ManualClock) -> None:
     registry.ingest(heartbeat("h", worker("a", vram_total_bytes=10 * MIB)))
-    clock.advance(30)
     assert ids(registry.find_workers_with_capacity(10)) == [("h", "a")]
+    clock.advance(30)
+    assert registry.find_workers_with_capacity(10) == []
 
 
 # === eviction ===

@@ -817,7 +817,7 @@ def test_a_heartbeat_out_of_bounds_is_refused_by_its_first_row_and_the_others_ap
             "hive_id": ["a", "bad", "b", "bad", "", "c"],
             "worker_id": ["w", "w", "w", "x", "w", "x" * 257],
             "timestamp": [START] * 6,
-            "max_concurrency": [1, 1, 1, 0, 1, 1],
+            "state": ["Idle", "Idle", "Idle", "\a", "Idle", "Idle"],
         }
     )
     done = registry.ingest_table(frame)
@@ -825,7 +825,11 @@ def test_a_heartbeat_out_of_bounds_is_refused_by_its_first_row_and_the_others_ap
     assert done.registered == 2
     assert [row for row, _ in done.refused] == [1, 4, 5]
     assert [type(error) for _, error in done.refused] == [HeartbeatError] * 3
-    says = ['workers[1].max_concurrency: "0" refused: at least 1', 'hive_id: "" refused', "workers[0].worker_id: "]
+    says = [
+        r'workers[1].state: "\u{7}" refused: no control characters',
+        'hive_id: "" refused',
+        "workers[0].worker_id: ",
+    ]
     assert [part for part, (_, error) in zip(says, done.refused, strict=True) if part not in str(error)] == []
 
 
@@ -837,11 +841,14 @@ def test_the_first_row_is_counted_through_all_batches(registry: HiveRegistry) ->
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e39])
-def test_a_percentage_that_is_no_number_is_refused(registry: HiveRegistry, value: float) -> None:
+def test_a_percentage_that_is_no_number_counts_as_not_reported(registry: HiveRegistry, value: float) -> None:
     done = registry.ingest_table(pl.DataFrame(two(gpu_percent=[1.0, value])))
-    assert registry.list_all_hives() == ["h"]
-    assert done.refused[0][0] == 1
-    assert str(done.refused[0][1]).startswith("workers[0].gpu_percent: ")
+    assert (done.registered, done.refused) == (2, ())
+    assert [worker.gpu_percent for _, worker in registry.list_all_workers()] == [1.0, None]
+    stats = registry.hive_stats("i")
+    assert stats is not None
+    assert (stats.complaints, stats.refusals) == (1, 0)
+    assert (stats.last_complaint or "").startswith("workers[0].gpu_percent: ")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ pub struct Config {
     pub seed: OptU64,
     /// The source of time; NULL for the system's. The registry keeps its time, not the handle.
     pub clock: *const ManualClock,
+    /// Devices that one hive declares; 256.
+    pub max_devices_per_hive: OptU64,
 }
 
 impl Config {
@@ -120,6 +122,7 @@ impl Config {
             hives: limit(self.max_hives, default.hives),
             workers: limit(self.max_workers, default.workers),
             workers_per_hive: limit(self.max_workers_per_hive, default.workers_per_hive),
+            devices_per_hive: limit(self.max_devices_per_hive, default.devices_per_hive),
             models: limit(self.max_models, default.models),
             heartbeat_bytes: limit(self.max_heartbeat_bytes, default.heartbeat_bytes),
         });
@@ -146,6 +149,7 @@ fn named(error: ConfigError) -> Failure {
         "hives" => "max_hives",
         "workers" => "max_workers",
         "workers_per_hive" => "max_workers_per_hive",
+        "devices_per_hive" => "max_devices_per_hive",
         "models" => "max_models",
         "heartbeat_bytes" => "max_heartbeat_bytes",
         "vram_gb" => "assumed_vram_gb",

@@ -59,7 +59,7 @@ pub struct WorkerReport {
     pub cpu_percent: OptF32,
     /// GPU in use, percent.
     pub gpu_percent: OptF32,
-    /// Requests it takes at once, at least 1.
+    /// Requests it takes at once, at least 1; 0 counts as not reported.
     pub max_concurrency: OptU32,
 }
 
@@ -78,13 +78,20 @@ pub struct Heartbeat {
     pub epoch: OptU64,
     /// A counter within the boot.
     pub seq: OptU64,
+    /// What the hive says about itself; NULL if nothing, and then nothing is known from now on. Its `id` may be missing.
+    pub hive_info: *const Info,
+    /// Its devices; NULL if it does not tell, and then none are known from now on; any other pointer with a length of 0 if
+    /// it has none.
+    pub capabilities: *const Device,
+    /// How many.
+    pub capabilities_len: usize,
 }
 
 /// What a hive is doing.
 #[repr(C)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum Operational {
-    /// Coming up: its workers may be picked, it takes no new ones.
+    /// Coming up: its workers are not picked yet.
     HIVE_OPERATIONAL_STARTING = 0,
     /// Up.
     HIVE_OPERATIONAL_READY = 1,
@@ -108,12 +115,12 @@ pub enum Health {
     HIVE_HEALTH_UNHEALTHY = 2,
 }
 
-/// What a hive says about itself in the telemetry form.
+/// What a hive says about itself.
 #[repr(C)]
 pub struct Info {
     /// Its name.
     pub id: Str,
-    /// Its host name or address.
+    /// Its host name or address; what is neither makes no url.
     pub hostname: Str,
     /// The port of its own service.
     pub port: u16,
@@ -136,7 +143,7 @@ pub struct Device {
     pub name: Str,
     /// "cuda", "cpu", "metal" or other.
     pub device_type: Str,
-    /// Memory, GiB.
+    /// Memory, GiB; 1,048,576 at most.
     pub vram_gb: OptF64,
     /// "8.9"; NULL if not known.
     pub compute_capability: Str,
@@ -149,7 +156,8 @@ pub struct Telemetry {
     pub hive: Info,
     /// When the heartbeat was made, RFC 3339.
     pub timestamp: Str,
-    /// All its worker processes.
+    /// All its worker processes; NULL if it says nothing of them, and then they stay as they were; any other pointer with
+    /// a length of 0 if it has none.
     pub workers: *const Process,
     /// How many.
     pub workers_len: usize,
@@ -246,6 +254,8 @@ impl Heartbeat {
                     worker.read(path, &timestamp)
                 })?,
                 timestamp,
+                hive_info: self.hive_info.as_ref().map(|info| info.read("hive_info")).transpose()?,
+                capabilities: devices(self.capabilities, self.capabilities_len)?,
                 epoch: self.epoch.into(),
                 seq: self.seq.into(),
             })
@@ -265,7 +275,7 @@ impl Process {
                 io_r_mb_s: self.io_r_mb_s,
                 io_w_mb_s: self.io_w_mb_s,
                 uptime_s: self.uptime_s,
-                gpu_util_pct: self.gpu_util_pct,
+                gpu_util_pct: self.gpu_util_pct.into(),
                 vram_mb: self.vram_mb,
                 total_vram_mb: self.total_vram_mb,
                 model: path.maybe("model", self.model)?.map(Into::into),
@@ -299,11 +309,12 @@ impl Info {
         }
     }
 
-    unsafe fn read(&self) -> Result<HiveInfo, Failure> {
+    /// `at` is what it is the field of. Where the heartbeat has an id of its own, this one may be missing.
+    unsafe fn read(&self, at: &str) -> Result<HiveInfo, Failure> {
         use OperationalStatus::{Busy, Ready, Starting, Stopped, Stopping};
         let all = [Starting, Ready, Busy, Stopping, Stopped];
         let unknown = |field: &str, value: u32, of: &str| {
-            let message = format!("hive.{field}: {value} refused: {of}");
+            let message = format!("{at}.{field}: {value} refused: {of}");
             Failure::new(Status::HIVE_INVALID_FIELD, message)
         };
         let Some(operational_status) = all.get(self.operational_status as usize) else {
@@ -314,10 +325,14 @@ impl Info {
             ));
         };
         unsafe {
-            let reason = TOP.maybe("hive.health_reason", self.health_reason)?.unwrap_or_default();
+            let field = |name| format!("{at}.{name}");
+            let reason = TOP.maybe(&field("health_reason"), self.health_reason)?.unwrap_or_default();
             Ok(HiveInfo {
-                id: TOP.owned("hive.id", self.id)?,
-                hostname: TOP.owned("hive.hostname", self.hostname)?,
+                id: match at {
+                    "hive" => TOP.owned("hive.id", self.id)?,
+                    _ => TOP.maybe(&field("id"), self.id)?.unwrap_or_default(),
+                },
+                hostname: TOP.owned(&field("hostname"), self.hostname)?,
                 port: self.port,
                 operational_status: *operational_status,
                 health_status: match self.health_status {
@@ -326,7 +341,7 @@ impl Info {
                     2 => HiveHealth::Unhealthy { reason },
                     other => return Err(unknown("health_status", other, "a hive_health_t, 0 to 2")),
                 },
-                version: TOP.owned("hive.version", self.version)?,
+                version: TOP.owned(&field("version"), self.version)?,
             })
         }
     }
@@ -359,22 +374,23 @@ impl Device {
 impl Telemetry {
     unsafe fn read(&self) -> Result<HiveHeartbeat, Failure> {
         unsafe {
-            let devices = || {
-                list("capabilities", self.capabilities, self.capabilities_len, |device: &Device, path| {
-                    device.read(path)
-                })
-            };
-            let tells = !self.capabilities.is_null() || self.capabilities_len > 0;
+            let says = !self.workers.is_null() || self.workers_len > 0;
             Ok(HiveHeartbeat {
-                hive: self.hive.read()?,
+                hive: self.hive.read("hive")?,
                 timestamp: TOP.owned("timestamp", self.timestamp)?,
-                workers: processes(self.workers, self.workers_len)?,
-                capabilities: tells.then(devices).transpose()?,
+                workers: says.then(|| processes(self.workers, self.workers_len)).transpose()?,
+                capabilities: devices(self.capabilities, self.capabilities_len)?,
                 epoch: self.epoch.into(),
                 seq: self.seq.into(),
             })
         }
     }
+}
+
+unsafe fn devices(devices: *const Device, len: usize) -> Result<Option<Vec<Capability>>, Failure> {
+    let tells = !devices.is_null() || len > 0;
+    let read = || unsafe { list("capabilities", devices, len, |device: &Device, path| device.read(path)) };
+    tells.then(read).transpose()
 }
 
 unsafe fn processes(workers: *const Process, len: usize) -> Result<Vec<ProcessStats>, Failure> {
@@ -398,8 +414,8 @@ fn applied(result: Result<HeartbeatOutcome, HeartbeatError>, out: Out<'_, u32>) 
     Ok(Status::HIVE_OK)
 }
 
-/// Applies a heartbeat from JSON, of either form: "hive_id" marks the plain one, "hive" the telemetry one. Whole or
-/// not at all; once it returns, every query sees it. `out_applied` may be NULL, else becomes a `hive_applied_t`.
+/// Applies a heartbeat from JSON, of any form: "hive_id" marks the plain one, "hive" the telemetry one, and "hive_id"
+/// with the "type" "telemetry" or "hive_telemetry" the event of a stream, which says the same flat. Whole or not at all; once it returns, every query sees it. `out_applied` may be NULL, else becomes a `hive_applied_t`.
 /// O(bytes).
 ///
 /// Errors: HIVE_MALFORMED, also for what is not UTF-8; HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.

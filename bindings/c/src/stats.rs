@@ -57,19 +57,33 @@ pub struct HiveStats {
     pub workers_added: u64,
     /// Workers that vanished since it was registered.
     pub workers_removed: u64,
+    /// What its heartbeats said that counts as not reported: an empty text, a number that is none.
+    pub complaints: u64,
+    /// The last of these; NULL if none. As `hive_id`, empty from `hive_registry_hive_stats`.
+    pub last_complaint: Str,
+    /// Heartbeats refused since it was registered, as far as it could be read whose they were.
+    pub refusals: u64,
+    /// The error of the last of these; NULL if none. As `hive_id`, empty from `hive_registry_hive_stats`.
+    pub last_refusal: Str,
 }
 
 impl HiveStats {
-    fn of(beats: &Beats, hive_id: Str) -> Self {
+    /// `text` makes views, or empty ones where there is no handle for them to live as long as.
+    fn of(beats: &Beats, text: fn(&str) -> Str) -> Self {
+        let words = |words: &Option<String>| words.as_deref().map_or(Str::NULL, text);
         let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
         Self {
-            hive_id,
+            hive_id: text(&beats.hive_id),
             heartbeats: beats.heartbeats,
             mean_interval_ms: ms(beats.mean_interval),
             jitter_ms: ms(beats.jitter),
             longest_gap_ms: ms(beats.longest_gap),
             workers_added: beats.workers_added,
             workers_removed: beats.workers_removed,
+            complaints: beats.complaints,
+            last_complaint: words(&beats.last_complaint),
+            refusals: beats.refusals,
+            last_refusal: words(&beats.last_refusal),
         }
     }
 }
@@ -94,7 +108,7 @@ pub unsafe extern "C" fn hive_registry_hive_stats(
     let hive = ("hive_id", hive_id, hive_id_len);
     unsafe {
         ask_about(registry, hive, ("out_stats", out_stats), |registry, id| {
-            registry.hive_stats(id).map(|beats| HiveStats::of(&beats, Str::EMPTY))
+            registry.hive_stats(id).map(|beats| HiveStats::of(&beats, |_| Str::EMPTY))
         })
     }
 }
@@ -132,7 +146,7 @@ pub extern "C" fn hive_stats_hive(
     out: Option<&mut MaybeUninit<HiveStats>>,
 ) -> bool {
     let hive = stats.and_then(|stats| stats.0.hives.get(at));
-    tell(hive.map(|beats| HiveStats::of(beats, Str::of(&beats.hive_id))), out)
+    tell(hive.map(|beats| HiveStats::of(beats, Str::of)), out)
 }
 
 /// NULL does nothing.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hive_registry::{ProcessStats, WorkerInfo};
 
 use crate::status::{Status, guard};
-use crate::text::{Out, Str, tell};
+use crate::text::{OptF32, Out, Str, tell};
 
 /// One worker as its hive last reported it; immutable. Owned where it came through an out-parameter, and to be
 /// freed; borrowed where it is const: valid as long as what it came from.
@@ -33,8 +33,8 @@ pub struct Process {
     pub io_w_mb_s: f32,
     /// Seconds since it started.
     pub uptime_s: u64,
-    /// GPU in use, percent; 0 means idle.
-    pub gpu_util_pct: f32,
+    /// GPU in use, percent; 0 means idle, and so does none: the GPU does not tell.
+    pub gpu_util_pct: OptF32,
     /// VRAM in use, units of 1,048,576 bytes.
     pub vram_mb: u64,
     /// VRAM of its device, units of 1,048,576 bytes.
@@ -66,7 +66,7 @@ impl Process {
             io_r_mb_s: process.io_r_mb_s,
             io_w_mb_s: process.io_w_mb_s,
             uptime_s: process.uptime_s,
-            gpu_util_pct: process.gpu_util_pct,
+            gpu_util_pct: process.gpu_util_pct.into(),
             vram_mb: process.vram_mb,
             total_vram_mb: process.total_vram_mb,
             model: process.model.as_ref().map_or(Str::NULL, |model| Str::of(model)),

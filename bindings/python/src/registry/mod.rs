@@ -97,6 +97,7 @@ impl HiveRegistry {
                 hives: field("hives")?,
                 workers: field("workers")?,
                 workers_per_hive: field("workers_per_hive")?,
+                devices_per_hive: field("devices_per_hive")?,
                 models: field("models")?,
                 heartbeat_bytes: field("heartbeat_bytes")?,
             };
@@ -221,6 +222,10 @@ fn hive_stats<'py>(py: Python<'py>, stats: &hive::HiveStats) -> PyResult<Bound<'
             span(stats.longest_gap),
             stats.workers_added,
             stats.workers_removed,
+            stats.complaints,
+            stats.last_complaint.as_deref(),
+            stats.refusals,
+            stats.last_refusal.as_deref(),
         ),
     )
 }
