@@ -6,7 +6,9 @@
 //! insides of dashmap and arc-swap are *not* explored. `Arc`, `Weak` and the statistics counters stay the
 //! standard ones: nothing is decided by reading them.
 
-pub(crate) use imp::{AtomicI64, AtomicU32, AtomicU64, Condvar, Map, Mutex, MutexGuard, Published, wait_for};
+pub(crate) use imp::{
+    AtomicI64, AtomicU32, AtomicU64, Condvar, Map, Mutex, MutexGuard, Published, unlock_fair, wait_for,
+};
 pub(crate) use std::sync::atomic::Ordering;
 
 use foldhash::{SharedSeed, fast::SeedableRandomState};
@@ -43,6 +45,11 @@ mod imp {
     ) -> MutexGuard<'a, T> {
         condvar.wait_for(&mut guard, timeout);
         guard
+    }
+
+    /// Gives the lock up; to whoever waits for it, if anybody does.
+    pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
+        MutexGuard::unlock_fair(guard);
     }
 
     /// A value that readers take without a lock and writers replace whole.
@@ -179,6 +186,11 @@ mod imp {
         _timeout: Duration,
     ) -> MutexGuard<'a, T> {
         condvar.wait(guard).expect("loom's locks are never poisoned")
+    }
+
+    /// Loom tries every order by itself.
+    pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
+        drop(guard);
     }
 
     /// An index, released and acquired like a pointer, into a vector that only grows: a reader may see any
