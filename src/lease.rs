@@ -135,6 +135,11 @@ impl Core {
         }
     }
 
+    /// All that has run out; by sweeps.
+    pub(crate) fn reap_all(&self) {
+        self.reap();
+    }
+
     #[cold]
     fn reap_until(&self, now: i64) {
         let _reaping = self.leases.reaper.lock();

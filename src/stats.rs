@@ -65,6 +65,10 @@ pub struct HiveStats {
     pub workers_added: u64,
     /// Workers that vanished since it was registered.
     pub workers_removed: u64,
+    /// How far the hive's clock is ahead of the registry's, milliseconds; negative if it is behind. Of its last 9 to
+    /// 16 heartbeats, superseded ones included, the difference between timestamp and arrival that is nearest to 0:
+    /// what a heartbeat took on its way counts, late copies do not. 0 until it has sent one.
+    pub clock_skew_ms: i64,
 }
 
 /// The counters, in stripes: threads that count at once mostly write to different cache lines.
@@ -167,9 +171,44 @@ pub(crate) struct Arrivals {
     jitter_ms: f64,
     pub(crate) added: u64,
     pub(crate) removed: u64,
+    skew: Skew,
 }
 
+/// How far a hive's clock is from ours: the difference nearest to 0 in this block of heartbeats, and in the one before.
+#[derive(Default)]
+struct Skew {
+    before_ms: Option<i64>,
+    nearest_ms: Option<i64>,
+    count: u8,
+}
+
+/// Heartbeats to a block.
+const SKEW_BLOCK: u8 = 8;
+
 impl Arrivals {
+    /// Whether the hive has been heard, hence is registered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// So many mean intervals, whole milliseconds.
+    pub(crate) fn intervals_ms(&self, count: u32) -> i64 {
+        self.span_ms().saturating_mul(i64::from(count)) / self.intervals()
+    }
+
+    fn span_ms(&self) -> i64 {
+        self.last_ms.saturating_sub(self.first_ms).max(0)
+    }
+
+    fn intervals(&self) -> i64 {
+        i64::try_from(self.count).unwrap_or(i64::MAX).saturating_sub(1).max(1)
+    }
+
+    /// A heartbeat's timestamp less the wall clock at its arrival.
+    pub(crate) fn differs_by(&mut self, ms: i64) {
+        self.skew.add(ms);
+    }
+
     pub(crate) fn arrived(&mut self, monotonic_ms: i64) {
         if self.count == 0 {
             self.first_ms = monotonic_ms;
@@ -187,18 +226,36 @@ impl Arrivals {
     }
 
     pub(crate) fn told(&self, hive_id: HiveId) -> HiveStats {
-        let span_ms = self.last_ms.saturating_sub(self.first_ms).max(0) as f64;
-        let intervals = self.count.saturating_sub(1).max(1) as f64;
         HiveStats {
             hive_id,
             heartbeats: self.count,
-            mean_interval: seconds(span_ms / intervals),
+            mean_interval: seconds(self.span_ms() as f64 / self.intervals() as f64),
             jitter: seconds(self.jitter_ms),
             longest_gap: Duration::from_millis(self.longest_gap_ms.unsigned_abs()),
             workers_added: self.added,
             workers_removed: self.removed,
+            clock_skew_ms: self.skew.told(),
         }
     }
+}
+
+impl Skew {
+    fn add(&mut self, ms: i64) {
+        if self.count == SKEW_BLOCK {
+            *self = Self { before_ms: self.nearest_ms, ..Self::default() };
+        }
+        self.count += 1;
+        self.nearest_ms = nearest(self.nearest_ms, Some(ms));
+    }
+
+    fn told(&self) -> i64 {
+        nearest(self.before_ms, self.nearest_ms).unwrap_or(0)
+    }
+}
+
+/// To 0; the first of equals.
+fn nearest(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.into_iter().chain(other).min_by_key(|ms| ms.unsigned_abs())
 }
 
 fn seconds(ms: f64) -> Duration {

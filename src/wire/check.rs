@@ -13,6 +13,7 @@ use super::bounds::{Field, bytes, invalid, number, text, time};
 use super::{Capability, HiveHealth, HiveInfo, MAX_ID_BYTES, MAX_TEXT_BYTES, MAX_URL_BYTES, ProcessStats};
 use crate::error::HeartbeatError;
 use crate::names::{HiveId, ModelId, Text};
+use crate::order::OrderKey;
 use crate::state::{Backend, WorkerHealth, WorkerInfo, WorkerLifecycle};
 
 /// A checked heartbeat of either form, still borrowing from what was parsed.
@@ -22,14 +23,6 @@ pub(crate) struct Beat<'b> {
     pub(crate) hive: Option<Hive<'b>>,
     /// Ordered by id.
     pub(crate) workers: Vec<Draft<'b>>,
-}
-
-/// What orders a hive's heartbeats (I3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OrderKey {
-    /// (epoch, seq)
-    pub(crate) pair: Option<(u64, u64)>,
-    pub(crate) timestamp: DateTime<Utc>,
 }
 
 /// The hive of a telemetry heartbeat.

@@ -13,7 +13,7 @@ use crate::names::Text;
 
 pub(crate) use borrowed::{Body, ProcessTwin, parse};
 pub(crate) use bounds::{id as check_id, invalid};
-pub(crate) use check::{Beat, Draft, Hive, OrderKey, processes};
+pub(crate) use check::{Beat, Draft, Hive, processes};
 
 /// The bytes of an id, at most (I2).
 pub const MAX_ID_BYTES: usize = 256;
