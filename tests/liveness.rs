@@ -403,18 +403,6 @@ fn l3_a_second_mass_silence_holds_anew() {
 }
 
 #[test]
-fn l3_a_sweeper_holds_for_itself() {
-    let (registry, clock) = fleet(10, 0, MINUTE);
-    assert!(registry.evict_stale(MINUTE).held);
-    clock.advance(MAX_HOLD);
-    let sweeper = registry.spawn_sweeper(ms(1), MINUTE).unwrap();
-    eventually("the sweeper passes", || registry.stats().holds > 2);
-    drop(sweeper);
-    assert_eq!(registry.hive_count(), 10, "it has only begun to hold");
-    assert_eq!(registry.evict_stale(MINUTE), told(1, false, 9));
-}
-
-#[test]
 fn l3_of_too_many_ages_the_one_not_asked_for_the_longest_is_forgotten() {
     let (registry, clock) = fleet(10, 0, 2 * MINUTE);
     let age = |number: u64| MINUTE + Duration::from_secs(number);

@@ -329,6 +329,23 @@ fn a_guard_forgets_a_silence_of_long_ago() {
     assert!(!registry.evict_stale(MINUTE).held);
 }
 
+/// Nor do a sweeper and a call of its age share a memory: what one began is not over for the other.
+#[test]
+fn a_sweeper_holds_for_itself() {
+    let (registry, clock) = registry();
+    all_beat(&registry, &clock, 0..10);
+    clock.advance(MINUTE);
+    assert!(registry.evict_stale(MINUTE).held);
+    clock.advance(MAX_HOLD);
+    let sweeper = registry.spawn_sweeper(Duration::from_millis(1), MINUTE).expect("a thread");
+    while registry.stats().holds < 3 {
+        assert_eq!(registry.hive_count(), 10, "it has only begun to hold");
+        std::thread::yield_now();
+    }
+    drop(sweeper);
+    assert_eq!(registry.evict_stale(MINUTE).hives, 1);
+}
+
 /// And the other way round: where passes are rarer than `MAX_HOLD`, the silence that goes on is the same one.
 #[test]
 fn passes_rarer_than_max_hold_do_not_hold_for_ever() {
