@@ -848,7 +848,7 @@ typedef struct hive_lease_t {
 
 /**
  * Why a pick goes where it goes. Each worker with the model loaded is counted once, under the first reason that
- * applies, in the order of the fields from `stale` on.
+ * applies, in the order of the fields from `stale` on, `stale_by_clock` aside.
  */
 typedef struct hive_explanation_t {
     /**
@@ -863,6 +863,11 @@ typedef struct hive_explanation_t {
      * Their hive was not heard within the liveness window.
      */
     size_t stale;
+    /**
+     * Of the stale, those whose hive's last heartbeat arrived within the window: what its clock says, and it alone,
+     * makes them stale. See `clock_skew_ms` of `hive_hive_stats_t`.
+     */
+    size_t stale_by_clock;
     /**
      * They or their hive are unhealthy.
      */
@@ -939,6 +944,12 @@ typedef struct hive_hive_stats_t {
      * Workers that vanished since it was registered.
      */
     uint64_t workers_removed;
+    /**
+     * How far the hive's clock is ahead of the registry's, milliseconds; negative if it is behind. Of its last 9 to 16
+     * heartbeats, superseded ones included, the difference between timestamp and arrival that is nearest to 0. 0 until
+     * it has sent one.
+     */
+    int64_t clock_skew_ms;
 } hive_hive_stats_t;
 
 /**
