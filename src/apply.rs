@@ -132,7 +132,7 @@ impl Core {
         let (order, info, capabilities) = match update.source {
             Source::Heartbeat { order, hive } => {
                 let reset_after_ms = reset_after_ms(inner);
-                if !inner.order.admits(&order, now.monotonic_ms, reset_after_ms) {
+                if !inner.order.admits(order.place(), now.monotonic_ms, reset_after_ms) {
                     self.hear(cell, inner, &order, now);
                     add(&self.counters.mine().superseded);
                     return Ok(Some(HeartbeatOutcome::Superseded));
@@ -169,7 +169,7 @@ impl Core {
         seats.keep();
         match order {
             Some(order) => {
-                inner.order.applied(order, now.monotonic_ms);
+                inner.order.applied(order.place(), now.monotonic_ms);
                 inner.arrivals.differs_by(skew_ms(&order, now));
             }
             // By hand.

@@ -216,7 +216,7 @@ impl Core {
                         Tombstone {
                             wall: wall_time(now.wall_ms),
                             monotonic_ms: now.monotonic_ms,
-                            key: inner.order.key(),
+                            place: inner.order.place(),
                         },
                     );
                 },

@@ -22,13 +22,21 @@ pub const RESET_SPACING: Duration = Duration::from_secs(1);
 /// for those before it: a reset may then take one heartbeat more.
 const MAX_OLDER: usize = 8;
 
-/// What a heartbeat says of its place among the heartbeats of its hive. The least have no pair, and go by their
-/// timestamps.
+/// What a heartbeat says of when it was sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OrderKey {
     /// (epoch, seq)
     pub(crate) pair: Option<(u64, u64)>,
     pub(crate) timestamp: DateTime<Utc>,
+}
+
+/// What orders it among the heartbeats of its hive: the pair where there is one; else the timestamp, which is less than
+/// any pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Time(DateTime<Utc>),
+    /// (epoch, seq)
+    Pair(u64, u64),
 }
 
 /// One hive's newest heartbeat, and what came late since; under its cell's lock.
@@ -42,46 +50,29 @@ pub(crate) struct Order {
 }
 
 struct Arrived {
-    key: OrderKey,
+    place: Place,
     at_ms: i64,
 }
 
 // === impl OrderKey ===
 
-impl Ord for OrderKey {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_time = || match self.pair {
-            None => self.timestamp.cmp(&other.timestamp),
-            Some(_) => Ordering::Equal,
-        };
-        self.pair.cmp(&other.pair).then_with(by_time)
+impl OrderKey {
+    pub(crate) fn place(&self) -> Place {
+        self.pair.map_or(Place::Time(self.timestamp), |(epoch, seq)| Place::Pair(epoch, seq))
     }
 }
-
-impl PartialOrd for OrderKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for OrderKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for OrderKey {}
 
 // === impl Order ===
 
 impl Order {
-    pub(crate) fn key(&self) -> Option<OrderKey> {
-        self.newest.as_ref().map(|newest| newest.key)
+    /// Of the newest heartbeat.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.newest.as_ref().map(|newest| newest.place)
     }
 
     /// Whether a heartbeat that arrives now is to be applied. One that is not is remembered.
     ///
-    /// | its key, beside the newest applied one's | it is |
+    /// | its place, beside the newest applied one's | it is |
     /// |---|---|
     /// | there is none yet | applied |
     /// | greater | applied |
@@ -89,18 +80,18 @@ impl Order {
     /// | the same pair | superseded |
     /// | less, and the newest arrived `reset_after_ms` ago or more, and since then one still less came `RESET_SPACING` before this one or more | applied: a reset |
     /// | less otherwise | superseded, and remembered |
-    pub(crate) fn admits(&mut self, key: &OrderKey, now_ms: i64, reset_after_ms: i64) -> bool {
+    pub(crate) fn admits(&mut self, place: Place, now_ms: i64, reset_after_ms: i64) -> bool {
         let Some(newest) = &self.newest else {
             return true;
         };
-        match key.cmp(&newest.key) {
+        match place.cmp(&newest.place) {
             Ordering::Greater => true,
-            Ordering::Equal => key.pair.is_none(),
+            Ordering::Equal => matches!(place, Place::Time(_)),
             Ordering::Less => {
-                let goes_on = || self.older.iter().any(|older| older.key < *key && older.is_apart(now_ms));
+                let goes_on = || self.older.iter().any(|older| older.place < place && older.is_apart(now_ms));
                 let resets = now_ms.saturating_sub(newest.at_ms) >= reset_after_ms && goes_on();
                 if !resets {
-                    self.remember(*key, now_ms);
+                    self.remember(place, now_ms);
                 }
                 resets
             }
@@ -108,12 +99,12 @@ impl Order {
     }
 
     /// A heartbeat that was admitted is being applied.
-    pub(crate) fn applied(&mut self, key: OrderKey, now_ms: i64) {
-        *self = Self { newest: Some(Arrived { key, at_ms: now_ms }), older: Vec::new() };
+    pub(crate) fn applied(&mut self, place: Place, now_ms: i64) {
+        *self = Self { newest: Some(Arrived { place, at_ms: now_ms }), older: Vec::new() };
     }
 
-    fn remember(&mut self, key: OrderKey, now_ms: i64) {
-        if self.older.last().is_some_and(|least| least.key <= key) {
+    fn remember(&mut self, place: Place, now_ms: i64) {
+        if self.older.last().is_some_and(|least| least.place <= place) {
             return;
         }
         let apart = self.older.partition_point(|older| older.is_apart(now_ms));
@@ -121,7 +112,7 @@ impl Order {
         if self.older.len() == MAX_OLDER {
             self.older.pop();
         }
-        self.older.push(Arrived { key, at_ms: now_ms });
+        self.older.push(Arrived { place, at_ms: now_ms });
     }
 }
 

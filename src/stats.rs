@@ -175,15 +175,16 @@ pub(crate) struct Arrivals {
 }
 
 /// How far a hive's clock is from ours: the difference nearest to 0 in this block of heartbeats, and in the one before.
-#[derive(Default)]
 struct Skew {
-    before_ms: Option<i64>,
-    nearest_ms: Option<i64>,
+    before_ms: i64,
+    nearest_ms: i64,
     count: u8,
 }
 
 /// Heartbeats to a block.
 const SKEW_BLOCK: u8 = 8;
+/// As far as can be: what a block without heartbeats shows.
+const UNKNOWN_SKEW: i64 = i64::MAX;
 
 impl Arrivals {
     /// Whether the hive has been heard, hence is registered.
@@ -239,23 +240,32 @@ impl Arrivals {
     }
 }
 
+impl Default for Skew {
+    fn default() -> Self {
+        Self { before_ms: UNKNOWN_SKEW, nearest_ms: UNKNOWN_SKEW, count: 0 }
+    }
+}
+
 impl Skew {
     fn add(&mut self, ms: i64) {
         if self.count == SKEW_BLOCK {
             *self = Self { before_ms: self.nearest_ms, ..Self::default() };
         }
         self.count += 1;
-        self.nearest_ms = nearest(self.nearest_ms, Some(ms));
+        self.nearest_ms = nearest(self.nearest_ms, ms);
     }
 
     fn told(&self) -> i64 {
-        nearest(self.before_ms, self.nearest_ms).unwrap_or(0)
+        match nearest(self.before_ms, self.nearest_ms) {
+            UNKNOWN_SKEW => 0,
+            ms => ms,
+        }
     }
 }
 
 /// To 0; the first of equals.
-fn nearest(one: Option<i64>, other: Option<i64>) -> Option<i64> {
-    one.into_iter().chain(other).min_by_key(|ms| ms.unsigned_abs())
+fn nearest(one: i64, other: i64) -> i64 {
+    if other.unsigned_abs() < one.unsigned_abs() { other } else { one }
 }
 
 fn seconds(ms: f64) -> Duration {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::builder::LivenessClock;
 use crate::clock::millis;
 use crate::names::HiveId;
-use crate::order::OrderKey;
+use crate::order::{OrderKey, Place};
 use crate::sync::{AtomicU64, Mutex, Ordering, unlock_fair};
 
 /// How long a tombstone stands.
@@ -26,7 +26,7 @@ pub(crate) struct Tombstone {
     pub(crate) wall: DateTime<Utc>,
     pub(crate) monotonic_ms: i64,
     /// Of the newest heartbeat applied; none if there were only calls.
-    pub(crate) key: Option<OrderKey>,
+    pub(crate) place: Option<Place>,
 }
 
 pub(crate) struct Tombstones {
@@ -55,7 +55,7 @@ impl Tombstones {
         graves.clear_some(now_ms);
         if let Some(earlier) = graves.remove(&hive_id).filter(|earlier| earlier.stands(now_ms)) {
             // What was heard of before an earlier removal does not come back by a later one.
-            tombstone.key = tombstone.key.max(earlier.key);
+            tombstone.place = tombstone.place.max(earlier.place);
         }
         if graves.by_hive.len() == MAX_TOMBSTONES {
             graves.drop_oldest();
@@ -116,9 +116,11 @@ impl Tombstone {
     }
 
     fn is_lifted_by(&self, order: &OrderKey, liveness: LivenessClock, now_ms: i64) -> bool {
-        let is_greater = self.key.is_none_or(|key| *order > key);
-        let epochs = order.pair.zip(self.key.and_then(|key| key.pair));
-        let is_later_boot = epochs.is_some_and(|((epoch, _), (last, _))| epoch > last);
+        let is_greater = Some(order.place()) > self.place;
+        let is_later_boot = match (order.place(), self.place) {
+            (Place::Pair(epoch, _), Some(Place::Pair(last, _))) => epoch > last,
+            _ => false,
+        };
         let is_later = || match liveness {
             LivenessClock::Reported => order.timestamp > self.wall,
             LivenessClock::Arrival => now_ms.saturating_sub(self.monotonic_ms) > millis(ARRIVAL_GRACE),
