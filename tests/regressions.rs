@@ -384,14 +384,19 @@ fn a_great_heartbeat_lets_others_tell_meanwhile() {
     };
     let stop = AtomicBool::new(false);
     let between = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for round in 0.. {
-                if stop.load(Ordering::Relaxed) {
-                    return;
+        for small in ["one", "two", "three"] {
+            let (registry, stop) = (&registry, &stop);
+            scope.spawn(move || {
+                for round in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    apply(registry, beat(small, T0 + round, vec![worker(&format!("w{}", round % 2), "n")]));
                 }
-                apply(&registry, beat("small", T0 + round, vec![worker(&format!("w{}", round % 2), "n")]));
-            }
-        });
+            });
+        }
+        // With many readers telling is most of what the heartbeat does, wherever this thread is interrupted.
+        let _readers: Vec<_> = (0..32).map(|_| registry.subscribe(64)).collect();
         let between = (0..2_000).find(|round| {
             let feed = registry.subscribe(100_000);
             apply(&registry, beat("great", T0 + round, workers(*round as f32 % 2.0)));
