@@ -34,9 +34,10 @@ pub struct Event {
 pub enum EventKind {
     /// A hive not known before; an event for each of its workers follows.
     HiveRegistered,
-    /// Something about the hive or a worker of it changed; comes after the worker's event.
+    /// Something about the hive or a worker of it changed, or it is online again; comes after the worker's event.
     HiveUpdated,
-    /// A sweep found it silent ([`evict_stale`](crate::HiveRegistry::evict_stale)); told once per silence.
+    /// A sweep found it silent ([`evict_stale`](crate::HiveRegistry::evict_stale)); told once per silence, of a hive
+    /// that was online.
     HiveOffline,
     /// Removed or evicted, after its workers.
     HiveRemoved,
