@@ -129,7 +129,8 @@ class Explanation:
         """In a sentence."""
         reasons = ("stale", "unhealthy", "loading", "draining", "other", "full")
         counts = ", ".join(f"{count} {name}" for name in reasons if (count := getattr(self, name)))
-        counts += f", {self.stale_by_clock} of the stale by the clock of their hive alone" if self.stale_by_clock else ""
+        if self.stale_by_clock:
+            counts += f", {self.stale_by_clock} of the stale by the clock of their hive alone"
         loaded = f"{self.workers} with it loaded" + (f" ({counts})" if counts else "")
         if self.pick is None:
             return f"no worker for {self.model!r}: {loaded}, none of them eligible, and no idle worker to fall back to"
