@@ -866,7 +866,7 @@ typedef struct hive_lease_t {
 
 /**
  * Why a pick goes where it goes. Each worker with the model loaded is counted once, under the first reason that
- * applies, in the order of the fields from `stale` on.
+ * applies, in the order of the fields from `stale` on, `stale_by_clock` aside.
  */
 typedef struct hive_explanation_t {
     /**
@@ -881,6 +881,11 @@ typedef struct hive_explanation_t {
      * Their hive was not heard within the liveness window.
      */
     size_t stale;
+    /**
+     * Of the stale, those whose hive's last heartbeat arrived within the window: what its clock says, and it alone,
+     * makes them stale. See `clock_skew_ms` of `hive_hive_stats_t`.
+     */
+    size_t stale_by_clock;
     /**
      * They or their hive are unhealthy.
      */

@@ -408,6 +408,9 @@ struct HiveStats {
     std::uint64_t heartbeats = 0;
     Duration mean_interval{}, jitter{}, longest_gap{};
     std::uint64_t workers_added = 0, workers_removed = 0;
+    /// How far the hive's clock is ahead of the registry's, negative if it is behind: of its last heartbeats the
+    /// difference between timestamp and arrival that is nearest to 0.
+    milliseconds clock_skew{0};
     /// What its heartbeats said that counts as not reported.
     std::uint64_t complaints = 0;
     std::optional<std::string_view> last_complaint;
@@ -499,8 +502,9 @@ inline Resources from_c(const hive_resources_t& it) noexcept {
 inline HiveStats from_c(const hive_hive_stats_t& it) noexcept {
     using Duration = HiveStats::Duration;
     return {from_c(it.hive_id),          it.heartbeats,    Duration(it.mean_interval_ms), Duration(it.jitter_ms),
-            Duration(it.longest_gap_ms), it.workers_added, it.workers_removed,            it.complaints,
-            maybe(it.last_complaint),    it.refusals,      maybe(it.last_refusal)};
+            Duration(it.longest_gap_ms), it.workers_added, it.workers_removed,
+            milliseconds(it.clock_skew_ms), it.complaints, maybe(it.last_complaint),
+            it.refusals,                 maybe(it.last_refusal)};
 }
 
 /// What a C function writes where its answer is a bool.

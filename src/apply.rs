@@ -7,19 +7,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use smallvec::SmallVec;
 
 use crate::builder::LivenessClock;
+use crate::clock::millis;
 use crate::core::{Changed, Core, renew};
 use crate::error::HeartbeatError;
 use crate::events::EventKind;
 use crate::hive::{HeartbeatOutcome, HiveCell, Inner, Member, Now};
 use crate::index::models::Models;
 use crate::index::ranking::Ranking;
-use crate::lease::wall_time;
+use crate::order::{MAX_RESET_AFTER, MIN_RESET_AFTER, OrderKey, RESET_INTERVALS};
 use crate::resources::used_gb;
 use crate::roster::WorkerList;
 use crate::slot::Slot;
 use crate::state::{HiveRuntimeState, WorkerInfo, WorkerLifecycle};
 use crate::stats::add;
-use crate::wire::{Draft, Hive, OrderKey};
+use crate::wire::{Draft, Hive};
 
 /// A checked update on its way in.
 pub(crate) struct Update<'a> {
@@ -94,7 +95,7 @@ impl Core {
             let mut garbage = Garbage::default();
             let result = self.apply_locked(&cell, &mut inner, update, now, &mut garbage);
             // A cell made for a heartbeat that was not applied.
-            let retires = inner.order.is_none();
+            let retires = !inner.is_registered();
             inner.retired = retires;
             drop(inner);
             if retires {
@@ -128,11 +129,11 @@ impl Core {
             add(&self.counters.mine().removed);
             return Ok(Some(HeartbeatOutcome::Removed));
         }
-        let is_call = matches!(update.source, Source::Call { .. });
         let (order, info, capabilities) = match update.source {
             Source::Heartbeat { order, hive } => {
-                if !inner.supersedes(&order)? {
-                    self.hear(cell, inner, now);
+                let reset_after_ms = reset_after_ms(inner);
+                if !inner.order.admits(order.place(), now.monotonic_ms, reset_after_ms) {
+                    self.hear(cell, inner, &order, now);
                     add(&self.counters.mine().superseded);
                     return Ok(Some(HeartbeatOutcome::Superseded));
                 }
@@ -141,7 +142,7 @@ impl Core {
                 let before = before.as_deref();
                 let info = hive.info(before.and_then(|state| state.hive.as_ref()));
                 let capabilities = hive.capabilities(before.and_then(|state| state.capabilities.as_ref()));
-                (order, info, capabilities)
+                (Some(order), info, capabilities)
             }
             Source::Call { seen } => {
                 let told = |state: &Option<Arc<HiveRuntimeState>>| {
@@ -155,18 +156,10 @@ impl Core {
                 if told(&seen) != (info.clone(), capabilities.clone()) {
                     return Ok(None);
                 }
-                let heard = wall_time(now.wall_ms);
-                let order = OrderKey {
-                    pair: inner.order.and_then(|order| order.pair),
-                    timestamp: inner.order.map_or(heard, |order| order.timestamp.max(heard)),
-                };
-                (order, info, capabilities)
+                (None, info, capabilities)
             }
         };
-        let last_heartbeat_ms = match self.config.liveness {
-            LivenessClock::Reported => order.timestamp.timestamp_millis().min(now.wall_ms),
-            LivenessClock::Arrival => self.arrival_ms(now.monotonic_ms),
-        };
+        let last_heartbeat_ms = self.sent_ms(order.as_ref(), now);
 
         // Compute first: everything that can be refused is refused here.
         let count = update.workers.as_ref().map_or(inner.members.len(), Vec::len);
@@ -176,8 +169,13 @@ impl Core {
             None => Plan::to_keep(&self.models, before),
         };
         seats.keep();
-        if is_call {
-            self.tombstones.clear(&cell.id);
+        match order {
+            Some(order) => {
+                inner.order.applied(order.place(), now.monotonic_ms);
+                inner.arrivals.differs_by(skew_ms(&order, now));
+            }
+            // By hand.
+            None => self.tombstones.clear(&cell.id),
         }
 
         let workers = std::mem::take(&mut plan.workers);
@@ -194,7 +192,6 @@ impl Core {
             hive: info,
             capabilities,
         };
-        inner.order = Some(order);
         Ok(Some(self.carry_out(cell, inner, state, plan, now, garbage)))
     }
 
@@ -218,7 +215,7 @@ impl Core {
         }
         let serves = state.hive.as_ref().is_none_or(|hive| hive.serves());
         // Every key is written below, whatever was parked.
-        let _ = cell.pulse.beat(state.last_heartbeat_ms, serves);
+        let _ = cell.pulse.beat(state.last_heartbeat_ms, self.now_of(now), serves);
         cell.pulse.set_arrival(now.monotonic_ms);
         for (member, at) in garbage.gone.iter().zip(&plan.gone) {
             self.unindex(member, &plan.known()[*at]);
@@ -228,10 +225,10 @@ impl Core {
         inner.arrivals.arrived(now.monotonic_ms);
         inner.arrivals.added += (plan.steps.len() + plan.gone.len() - plan.known().len()) as u64;
         inner.arrivals.removed += plan.gone.len() as u64;
-        let told_offline = std::mem::take(&mut inner.told_offline);
+        let comes_online = inner.comes_online(cell.pulse.is_live(&self.window_at(now)));
 
         if self.feed.is_read() {
-            let events = plan.tell(&state, told_offline);
+            let events = plan.tell(&state, comes_online);
             if !events.is_empty() {
                 self.feed.emit(&cell.id, state.version, events);
             }
@@ -372,21 +369,39 @@ impl Core {
         self.workers.leave(record, slot);
     }
 
-    /// A superseded heartbeat still shows that the hive is there: to eviction, and under the arrival clock to
-    /// everyone (L1).
-    fn hear(&self, cell: &HiveCell, inner: &mut Inner, now: Now) {
+    /// A superseded heartbeat still shows that the hive is there: to eviction, and to everyone as of when it was sent
+    /// (I3).
+    fn hear(&self, cell: &HiveCell, inner: &mut Inner, order: &OrderKey, now: Now) {
         inner.arrivals.arrived(now.monotonic_ms);
+        inner.arrivals.differs_by(skew_ms(order, now));
         cell.pulse.set_arrival(now.monotonic_ms);
-        if self.config.liveness != LivenessClock::Arrival {
-            return;
-        }
-        if cell.pulse.heard(self.arrival_ms(now.monotonic_ms)) {
+        if cell.pulse.beat(self.sent_ms(Some(order), now), self.now_of(now), cell.pulse.serves()) {
             cell.sync(self, inner);
         }
-        if std::mem::take(&mut inner.told_offline) && self.feed.is_read() {
+        if inner.comes_online(cell.pulse.is_live(&self.window_at(now))) && self.feed.is_read() {
             self.feed.emit(&cell.id, cell.version(), vec![EventKind::HiveUpdated]);
         }
     }
+
+    /// L1: when the hive was there, on the liveness clock: by its heartbeat's timestamp, never later than the arrival,
+    /// or by the arrival. A call is of now.
+    fn sent_ms(&self, order: Option<&OrderKey>, now: Now) -> i64 {
+        match (self.config.liveness, order) {
+            (LivenessClock::Reported, Some(order)) => order.timestamp.timestamp_millis().min(now.wall_ms),
+            _ => self.now_of(now),
+        }
+    }
+}
+
+/// I3: how long ago the newest heartbeat must have arrived before an older one may begin anew.
+fn reset_after_ms(inner: &Inner) -> i64 {
+    let intervals_ms = inner.arrivals.intervals_ms(RESET_INTERVALS);
+    intervals_ms.clamp(millis(MIN_RESET_AFTER), millis(MAX_RESET_AFTER))
+}
+
+/// How far the clock that stamped the heartbeat is ahead of ours.
+fn skew_ms(order: &OrderKey, now: Now) -> i64 {
+    order.timestamp.timestamp_millis().saturating_sub(now.wall_ms)
 }
 
 // === impl Plan ===
@@ -407,7 +422,7 @@ impl Plan<'_> {
     }
 
     /// E1: what a scheduler would want to know, workers first.
-    fn tell(&self, after: &HiveRuntimeState, told_offline: bool) -> Vec<EventKind> {
+    fn tell(&self, after: &HiveRuntimeState, comes_online: bool) -> Vec<EventKind> {
         let mut events = Vec::new();
         if self.before.is_none() {
             events.push(EventKind::HiveRegistered);
@@ -425,7 +440,7 @@ impl Plan<'_> {
         events.extend(self.gone.iter().map(|at| EventKind::WorkerRemoved(known[*at].clone())));
         if let Some(before) = &self.before {
             let changed = before.hive != after.hive || before.capabilities != after.capabilities;
-            if changed || told_offline || !events.is_empty() {
+            if changed || comes_online || !events.is_empty() {
                 events.push(EventKind::HiveUpdated);
             }
         }

@@ -15,6 +15,10 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Milliseconds since any fixed moment. Should never go back.
     fn monotonic_ms(&self) -> i64;
+
+    /// Called before each heartbeat and each sweep, but not before a pick: for what a clock would rather not look up
+    /// each time it is asked.
+    fn refresh(&self) {}
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
@@ -25,10 +29,15 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn monotonic_ms(&self) -> i64 {
         (**self).monotonic_ms()
     }
+
+    fn refresh(&self) {
+        (**self).refresh();
+    }
 }
 
 /// The system's clocks. On Linux the coarse ones, which lag by at most one timer tick (1 to 10 ms by kernel
-/// configuration, mostly 4 or less) and cost a few nanoseconds.
+/// configuration, mostly 4 or less) and cost a few nanoseconds. The time for which the machine slept counts there,
+/// from the next [`refresh`](Clock::refresh) on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -39,9 +48,32 @@ impl Clock for SystemClock {
     }
 
     fn monotonic_ms(&self) -> i64 {
-        milliseconds(rustix::time::ClockId::MonotonicCoarse)
+        if SLEPT_MS.load(Ordering::Relaxed) == UNKNOWN {
+            self.refresh();
+        }
+        milliseconds(rustix::time::ClockId::MonotonicCoarse) + SLEPT_MS.load(Ordering::Relaxed)
+    }
+
+    /// The clock that goes on while the machine sleeps is read first: should this thread have to wait between the two,
+    /// the difference comes out too small, and never goes back.
+    fn refresh(&self) {
+        let awake_and_asleep = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let awake = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let slept = (awake_and_asleep.tv_sec - awake.tv_sec) * 1_000
+            + (awake_and_asleep.tv_nsec - awake.tv_nsec).div_euclid(1_000_000);
+        let slept = slept.max(0);
+        // Mostly it is as it was, and the cache line stays everybody's.
+        if slept > SLEPT_MS.load(Ordering::Relaxed) {
+            SLEPT_MS.fetch_max(slept, Ordering::Relaxed);
+        }
     }
 }
+
+/// For how long this machine has slept since it was started.
+#[cfg(target_os = "linux")]
+static SLEPT_MS: AtomicI64 = AtomicI64::new(UNKNOWN);
+#[cfg(target_os = "linux")]
+const UNKNOWN: i64 = -1;
 
 #[cfg(target_os = "linux")]
 fn milliseconds(id: rustix::time::ClockId) -> i64 {

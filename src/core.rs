@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use crate::builder::{Limits, LivenessClock, StaleMode};
 use crate::clock::Clock;
 use crate::events::Feed;
-use crate::hive::HiveCell;
+use crate::eviction::Guards;
+use crate::hive::{HiveCell, Now};
 use crate::index::models::Models;
 use crate::index::ranking::{Best, Ranking, Renewed};
 use crate::index::workers::Workers;
@@ -70,8 +71,8 @@ pub(crate) struct Core {
     pub(crate) tombstones: Tombstones,
     pub(crate) feed: Feed,
     pub(crate) counters: Counters,
-    /// Held through an eviction pass; what it holds is when the fleet was first found mostly silent.
-    pub(crate) sweep: Mutex<Option<i64>>,
+    /// Held through an eviction pass.
+    pub(crate) sweep: Mutex<Guards>,
     /// Dropped last.
     _flush: Flush,
 }
@@ -129,7 +130,7 @@ impl Core {
             tombstones: Tombstones::new(),
             feed: Feed::new(),
             counters: Counters::new(),
-            sweep: Mutex::new(None),
+            sweep: Mutex::new(Guards::default()),
             _flush: Flush,
             config,
         }
@@ -142,6 +143,14 @@ impl Core {
         match self.config.liveness {
             LivenessClock::Reported => clamp(self.config.clock.wall_ms()),
             LivenessClock::Arrival => self.arrival_ms(self.config.clock.monotonic_ms()),
+        }
+    }
+
+    /// The same, of clocks that were read.
+    pub(crate) fn now_of(&self, now: Now) -> i64 {
+        match self.config.liveness {
+            LivenessClock::Reported => clamp(now.wall_ms),
+            LivenessClock::Arrival => self.arrival_ms(now.monotonic_ms),
         }
     }
 
@@ -170,6 +179,16 @@ impl Core {
     /// A view by another age than the window's (the no-argument questions that say online).
     pub(crate) fn view_of_age(&self, window: i64) -> View<'_> {
         View { now: self.now(), window, judged: &self.hindsight.judged, monotonic: i64::MIN }
+    }
+
+    /// The liveness window, of clocks that were read.
+    pub(crate) fn window_at(&self, now: Now) -> View<'_> {
+        View {
+            now: self.now_of(now),
+            window: self.config.window_ms,
+            judged: &self.hindsight.judged,
+            monotonic: i64::MIN,
+        }
     }
 
     /// The clock shows less than a time by which hives were judged dead: those that are live by the time now

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::names::HiveId;
 use crate::state::WorkerInfo;
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, wait_for};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, unlock_fair, wait_for};
 
 /// Something a scheduler would want to know of.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +34,10 @@ pub struct Event {
 pub enum EventKind {
     /// A hive not known before; an event for each of its workers follows.
     HiveRegistered,
-    /// Something about the hive or a worker of it changed; comes after the worker's event.
+    /// Something about the hive or a worker of it changed, or it is online again; comes after the worker's event.
     HiveUpdated,
-    /// A sweep found it silent ([`evict_stale`](crate::HiveRegistry::evict_stale)); told once per silence.
+    /// A sweep found it silent ([`evict_stale`](crate::HiveRegistry::evict_stale)); told once per silence, of a hive
+    /// that was online.
     HiveOffline,
     /// Removed or evicted, after its workers.
     HiveRemoved,
@@ -100,6 +101,9 @@ struct RingState {
     closed: bool,
 }
 
+/// Events told in one stay under the hub's lock, at most.
+const EMITTED: usize = 64;
+
 // === impl Feed ===
 
 impl Feed {
@@ -116,27 +120,34 @@ impl Feed {
         self.0.readers.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells the changes of one hive, under its lock, so that they come in order.
+    /// Tells the changes of one hive, under its lock, so that they come in order; a step at a time, so that those of
+    /// another hive need not wait for all of them (C7).
     pub(crate) fn emit(&self, hive_id: &HiveId, version: u64, kinds: Vec<EventKind>) {
-        // Declared before the locks, hence dropped after them (C5).
-        let mut lost = Vec::new();
-        let mut hub = self.0.state.lock();
-        let first = hub.sequence + 1;
-        hub.sequence += kinds.len() as u64;
-        for ring in &hub.rings {
-            let mut state = ring.state.lock();
-            for (sequence, kind) in (first..).zip(&kinds) {
-                if state.queue.len() == state.capacity {
-                    lost.extend(state.queue.pop_front());
-                    state.lagged += 1;
+        let mut steps = kinds.chunks(EMITTED).peekable();
+        while let Some(kinds) = steps.next() {
+            // Declared before the locks, hence dropped after them (C5).
+            let mut lost = Vec::new();
+            let mut hub = self.0.state.lock();
+            let first = hub.sequence + 1;
+            hub.sequence += kinds.len() as u64;
+            for ring in &hub.rings {
+                let mut state = ring.state.lock();
+                for (sequence, kind) in (first..).zip(kinds) {
+                    if state.queue.len() == state.capacity {
+                        lost.extend(state.queue.pop_front());
+                        state.lagged += 1;
+                    }
+                    let event = Event { sequence, version, hive_id: hive_id.clone(), kind: kind.clone() };
+                    state.queue.push_back(event);
                 }
-                let event = Event { sequence, version, hive_id: hive_id.clone(), kind: kind.clone() };
-                state.queue.push_back(event);
+                drop(state);
+                ring.wake.notify_all();
             }
-            drop(state);
-            ring.wake.notify_all();
+            hub.dropped += lost.len() as u64;
+            if steps.peek().is_some() {
+                unlock_fair(hub);
+            }
         }
-        hub.dropped += lost.len() as u64;
     }
 
     pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {

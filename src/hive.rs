@@ -4,7 +4,6 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use crate::core::{Changed, Core, renew};
 use crate::error::HeartbeatError;
@@ -13,16 +12,12 @@ use crate::index::ranking::{Ranking, Renewed};
 use crate::lease::wall_time;
 use crate::liveness::{Pulse, View};
 use crate::names::HiveId;
+use crate::order::Order;
 use crate::slot::Slot;
 use crate::state::{HiveRuntimeState, WorkerInfo};
 use crate::stats::Arrivals;
 use crate::sync::Mutex;
 use crate::tombstone::Tombstone;
-use crate::wire::{OrderKey, invalid};
-
-/// How much older than the last heartbeat one without a pair may be and still be a late one; beyond that the
-/// hive's clock stepped back (I3).
-pub const REORDER_WINDOW: Duration = Duration::from_secs(60);
 
 /// What became of a heartbeat (I4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +27,8 @@ pub enum HeartbeatOutcome {
     Registered,
     /// Applied.
     Updated,
-    /// Older than what is known; dropped. Under [`LivenessClock::Arrival`](crate::LivenessClock::Arrival) the hive counts as heard.
+    /// Older than what is known; dropped. The hive counts as heard when it was sent, or under
+    /// [`LivenessClock::Arrival`](crate::LivenessClock::Arrival) now.
     Superseded,
     /// Of a hive that was removed a moment ago; dropped (L5).
     Removed,
@@ -68,12 +64,12 @@ pub(crate) struct Inner {
     /// Taken out of the map, or about to be. Nothing is applied any more: a heartbeat that still holds the
     /// cell would index ghosts.
     pub(crate) retired: bool,
-    /// Of the last heartbeat applied.
-    pub(crate) order: Option<OrderKey>,
+    pub(crate) order: Order,
     /// Ordered by worker id, as the state's workers are.
     pub(crate) members: Vec<Member>,
-    /// `HiveOffline` was told for this silence.
-    pub(crate) told_offline: bool,
+    /// It was online when it was last heard, and `HiveOffline` has not been told since.
+    pub(crate) online: bool,
+    /// None until it is registered.
     pub(crate) arrivals: Arrivals,
 }
 
@@ -116,9 +112,9 @@ impl HiveCell {
             front: Arc::new(Front { id, pulse: Pulse::new(), state: Mutex::new(None) }),
             inner: Mutex::new(Inner {
                 retired: false,
-                order: None,
+                order: Order::default(),
                 members: Vec::new(),
-                told_offline: false,
+                online: false,
                 arrivals: Arrivals::default(),
             }),
         }
@@ -155,16 +151,16 @@ impl HiveCell {
 
     pub(crate) fn arrivals<T>(&self, f: impl FnOnce(&Arrivals) -> T) -> Option<T> {
         let inner = self.inner.lock();
-        inner.order.map(|_| f(&inner.arrivals))
+        inner.is_registered().then(|| f(&inner.arrivals))
     }
 
     /// The hive's offline event, once per silence; under the lock that a heartbeat takes.
     pub(crate) fn tell_offline(&self, core: &Core, is_silent: impl FnOnce(&Pulse) -> bool) {
         let mut inner = self.inner.lock();
-        if inner.retired || inner.order.is_none() || inner.told_offline || !is_silent(&self.pulse) {
+        if inner.retired || !inner.online || !is_silent(&self.pulse) {
             return;
         }
-        inner.told_offline = true;
+        inner.online = false;
         if core.feed.is_read() {
             core.feed.emit(&self.id, self.version(), vec![EventKind::HiveOffline]);
         }
@@ -172,23 +168,15 @@ impl HiveCell {
 }
 
 impl Inner {
-    /// I3, I4: whether a heartbeat of this order is to be applied.
-    pub(crate) fn supersedes(&self, new: &OrderKey) -> Result<bool, HeartbeatError> {
-        let Some(old) = &self.order else {
-            return Ok(true);
-        };
-        Ok(match (old.pair, new.pair) {
-            (Some(old), Some(new)) => new > old,
-            // The first pair of a hive that sent none: from now on pairs decide.
-            (None, Some(_)) => true,
-            (Some(_), None) => {
-                return Err(invalid("epoch", "none", "epoch and seq, which this hive has sent before"));
-            }
-            (None, None) => {
-                let behind = old.timestamp.signed_duration_since(new.timestamp);
-                new.timestamp >= old.timestamp || behind.to_std().is_ok_and(|behind| behind > REORDER_WINDOW)
-            }
-        })
+    pub(crate) fn is_registered(&self) -> bool {
+        !self.arrivals.is_empty()
+    }
+
+    /// The hive was heard, and is online now or not. True if it was not before.
+    pub(crate) fn comes_online(&mut self, is_live: bool) -> bool {
+        let comes = is_live && !self.online;
+        self.online |= is_live;
+        comes
     }
 }
 
@@ -196,6 +184,7 @@ impl Inner {
 
 impl Core {
     pub(crate) fn read_clocks(&self) -> Now {
+        self.config.clock.refresh();
         Now { wall_ms: self.config.clock.wall_ms(), monotonic_ms: self.config.clock.monotonic_ms() }
     }
 
@@ -238,7 +227,7 @@ impl Core {
                         Tombstone {
                             wall: wall_time(now.wall_ms),
                             monotonic_ms: now.monotonic_ms,
-                            epoch: inner.order.and_then(|order| order.pair).map(|(epoch, _)| epoch),
+                            place: inner.order.place(),
                         },
                     );
                 },
@@ -274,7 +263,7 @@ impl Core {
             self.forget(cell);
             return Ended::Retired;
         }
-        if inner.order.is_none() || !decide(&cell.pulse) {
+        if !inner.is_registered() || !decide(&cell.pulse) {
             return Ended::Kept;
         }
         inner.retired = true;

@@ -14,7 +14,7 @@ use crate::names::HiveId;
 use crate::reservation::Hold;
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
-use crate::sync::{AtomicI64, Mutex, Ordering, pass};
+use crate::sync::{AtomicI64, Mutex, Ordering, unlock_fair};
 
 /// A reservation known by its id, which runs out unless renewed; from
 /// [`HiveRegistry::reserve_detached`](crate::HiveRegistry::reserve_detached).
@@ -147,7 +147,7 @@ impl Ledger {
                 let Some((_, id)) = book.first_of(slot) else { break };
                 gone.extend(book.remove(id));
             }
-            pass(book);
+            unlock_fair(book);
         }
     }
 }
@@ -196,7 +196,7 @@ impl Core {
             return false;
         };
         let due = self.give_back(None, now);
-        pass(reaping);
+        unlock_fair(reaping);
         due == REAPED
     }
 
@@ -221,7 +221,7 @@ impl Core {
     pub(crate) fn reap_of(&self, slot: &Arc<Slot>, now: i64) {
         let reaping = self.leases.reaper.lock();
         let due = self.give_back(Some(slot), now);
-        pass(reaping);
+        unlock_fair(reaping);
         if due == 0 {
             // Renewed, or given back meanwhile: it stands too early in its rankings.
             self.sync(slot);

@@ -59,19 +59,14 @@ impl Pulse {
         self.arrival.fetch_max(monotonic_ms, Ordering::Relaxed);
     }
 
-    /// A heartbeat was applied; under the cell's lock. True if every slot's keys must be written again:
-    /// some were parked, or the hive began or ceased to serve.
+    /// The hive was heard; under the cell's lock. Its age counts from `ms` on, or from where it did, if that is later
+    /// but not later than `now` (I3). True if every slot's keys must be written again: some were parked, or the hive
+    /// began or ceased to serve.
     #[must_use]
-    pub(crate) fn beat(&self, ms: i64, serving: bool) -> bool {
-        let old = self.word.swap(clamp(ms) << FLAGS | i64::from(serving), Ordering::AcqRel);
+    pub(crate) fn beat(&self, ms: i64, now: i64, serving: bool) -> bool {
+        let ms = clamp(self.last_heard().min(now).max(ms));
+        let old = self.word.swap(ms << FLAGS | i64::from(serving), Ordering::AcqRel);
         old & PARKED != 0 || (old & SERVING != 0) != serving
-    }
-
-    /// The hive was heard, but what it said was old; under the cell's lock. True as in [`beat`](Self::beat).
-    #[must_use]
-    pub(crate) fn heard(&self, ms: i64) -> bool {
-        let serving = self.serves();
-        self.beat(ms.max(self.last_heard()), serving)
     }
 
     /// Marks the hive as having parked slots, unless it is live after all. True if the caller, who holds the

@@ -73,7 +73,7 @@ impl HiveRegistry {
     ///
     /// # Errors
     ///
-    /// What [`HeartbeatError`] says (I2, I3); a `payload.hive_id` other than `hive_id` too. Then nothing changed.
+    /// What [`HeartbeatError`] says (I2); a `payload.hive_id` other than `hive_id` too. Then nothing changed.
     ///
     /// ```
     /// use hive_registry::{HeartbeatOutcome, HiveHeartbeatPayload, HiveRegistry, WorkerState};
@@ -149,8 +149,8 @@ impl HiveRegistry {
         }
     }
 
-    /// Replaces a hive's workers by processes and counts it as heard now (I6). A hive that sends (epoch, seq)
-    /// keeps its last; what is known of the hive itself stays; an unknown hive is registered, tombstone or not.
+    /// Replaces a hive's workers by processes and counts it as heard now (I6). Which of the hive's own heartbeats comes
+    /// next is as it was; what is known of the hive itself stays; an unknown hive is registered, tombstone or not.
     ///
     /// # Errors
     ///
@@ -257,7 +257,7 @@ impl HiveRegistry {
     }
 
     /// Removes a hive and its workers from everything at once; true if it was there. For 10 minutes a heartbeat
-    /// made before the removal is dropped (L5). O(workers of the hive).
+    /// made before the removal, or no newer than the last one, is dropped (L5). O(workers of the hive).
     pub fn remove_hive(&self, hive_id: &str) -> bool {
         self.0.remove_hive(hive_id)
     }

@@ -14,7 +14,7 @@ use crate::wire::{HiveHealth, OperationalStatus};
 /// Why a pick goes where it goes; from [`HiveRegistry::explain`](crate::HiveRegistry::explain).
 ///
 /// Each worker with the model loaded is counted once, under the first reason that applies, in the order of
-/// the fields from `stale` on.
+/// the fields from `stale` on, `stale_by_clock` aside.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -26,6 +26,9 @@ pub struct Explanation {
     pub eligible: usize,
     /// Their hive was not heard within the liveness window.
     pub stale: usize,
+    /// Of the stale, those whose hive's last heartbeat arrived within the window: what its clock says, and it alone,
+    /// makes them stale. See [`HiveStats::clock_skew_ms`](crate::HiveStats::clock_skew_ms).
+    pub stale_by_clock: usize,
     /// They or their hive are unhealthy.
     pub unhealthy: usize,
     /// They are loading, or their hive is starting.
@@ -95,12 +98,14 @@ impl Core {
 
     pub(crate) fn explain(&self, model: &str) -> Explanation {
         let view = self.view();
+        let monotonic_ms = self.config.clock.monotonic_ms();
         let members = self.models.get(model).map_or_else(Vec::new, |ranking| ranking.members());
         let mut told = Explanation {
             model: model.into(),
             workers: 0,
             eligible: 0,
             stale: 0,
+            stale_by_clock: 0,
             unhealthy: 0,
             loading: 0,
             draining: 0,
@@ -111,7 +116,10 @@ impl Core {
         };
         for Entry { slot, record } in &members {
             told.workers += 1;
-            *match standing(slot, record, &view) {
+            let standing = standing(slot, record, &view);
+            let arrived_lately = || monotonic_ms.saturating_sub(slot.pulse().arrival()) < view.window;
+            told.stale_by_clock += usize::from(matches!(standing, Standing::Stale) && arrived_lately());
+            *match standing {
                 Standing::Eligible => &mut told.eligible,
                 Standing::Stale => &mut told.stale,
                 Standing::Unhealthy => &mut told.unhealthy,

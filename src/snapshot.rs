@@ -26,7 +26,7 @@ pub struct Snapshot {
 pub struct HiveSnapshot {
     /// Its state.
     pub state: Arc<HiveRuntimeState>,
-    /// Milliseconds since it was last heard (L1).
+    /// Milliseconds since it was last heard (L1); 0 if the clock was set back since.
     pub age_ms: i64,
     /// Whether that is within the liveness window.
     pub online: bool,
@@ -58,7 +58,7 @@ impl Core {
         cells.sort_by_cached_key(|cell| cell.id.clone());
         let hives = cells.iter().filter_map(|cell| {
             cell.snapshot(|state, members| HiveSnapshot {
-                age_ms: taken_at_ms.saturating_sub(cell.pulse.last_heard()),
+                age_ms: taken_at_ms.saturating_sub(cell.pulse.last_heard()).max(0),
                 online: cell.pulse.is_live(&view),
                 workers: state
                     .workers

@@ -69,6 +69,10 @@ pub struct HiveStats {
     pub workers_added: u64,
     /// Workers that vanished since it was registered.
     pub workers_removed: u64,
+    /// How far the hive's clock is ahead of the registry's, milliseconds; negative if it is behind. Of its last 9 to
+    /// 16 heartbeats, superseded ones included, the difference between timestamp and arrival that is nearest to 0:
+    /// what a heartbeat took on its way counts, late copies do not. 0 until it has sent one.
+    pub clock_skew_ms: i64,
     /// What its heartbeats said that counts as not reported (I7): an empty text, a number that is none.
     pub complaints: u64,
     /// The last of these, in at most 512 bytes.
@@ -179,6 +183,7 @@ pub(crate) struct Arrivals {
     jitter_ms: f64,
     pub(crate) added: u64,
     pub(crate) removed: u64,
+    skew: Skew,
     /// Most hives have none.
     notes: Option<Box<Notes>>,
 }
@@ -237,13 +242,48 @@ impl Core {
 impl Inner {
     /// Of a hive that is known, and not of a cell made for a heartbeat that is refused.
     fn note(&mut self, note: impl FnOnce(&mut Notes)) {
-        if !self.retired && self.order.is_some() {
+        if !self.retired && self.is_registered() {
             note(self.arrivals.notes.get_or_insert_default());
         }
     }
 }
 
+/// How far a hive's clock is from ours: the difference nearest to 0 in this block of heartbeats, and in the one before.
+struct Skew {
+    before_ms: i64,
+    nearest_ms: i64,
+    count: u8,
+}
+
+/// Heartbeats to a block.
+const SKEW_BLOCK: u8 = 8;
+/// As far as can be: what a block without heartbeats shows.
+const UNKNOWN_SKEW: i64 = i64::MAX;
+
 impl Arrivals {
+    /// Whether the hive has been heard, hence is registered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// So many mean intervals, whole milliseconds.
+    pub(crate) fn intervals_ms(&self, count: u32) -> i64 {
+        self.span_ms().saturating_mul(i64::from(count)) / self.intervals()
+    }
+
+    fn span_ms(&self) -> i64 {
+        self.last_ms.saturating_sub(self.first_ms).max(0)
+    }
+
+    fn intervals(&self) -> i64 {
+        i64::try_from(self.count).unwrap_or(i64::MAX).saturating_sub(1).max(1)
+    }
+
+    /// A heartbeat's timestamp less the wall clock at its arrival.
+    pub(crate) fn differs_by(&mut self, ms: i64) {
+        self.skew.add(ms);
+    }
+
     pub(crate) fn arrived(&mut self, monotonic_ms: i64) {
         if self.count == 0 {
             self.first_ms = monotonic_ms;
@@ -261,8 +301,6 @@ impl Arrivals {
     }
 
     pub(crate) fn told(&self, hive_id: HiveId) -> HiveStats {
-        let span_ms = self.last_ms.saturating_sub(self.first_ms).max(0) as f64;
-        let intervals = self.count.saturating_sub(1).max(1) as f64;
         let (complaints, refusals) = match &self.notes {
             Some(notes) => (notes.complaints.told(), notes.refusals.told()),
             None => Default::default(),
@@ -270,17 +308,46 @@ impl Arrivals {
         HiveStats {
             hive_id,
             heartbeats: self.count,
-            mean_interval: seconds(span_ms / intervals),
+            mean_interval: seconds(self.span_ms() as f64 / self.intervals() as f64),
             jitter: seconds(self.jitter_ms),
             longest_gap: Duration::from_millis(self.longest_gap_ms.unsigned_abs()),
             workers_added: self.added,
             workers_removed: self.removed,
+            clock_skew_ms: self.skew.told(),
             complaints: complaints.0,
             last_complaint: complaints.1,
             refusals: refusals.0,
             last_refusal: refusals.1,
         }
     }
+}
+
+impl Default for Skew {
+    fn default() -> Self {
+        Self { before_ms: UNKNOWN_SKEW, nearest_ms: UNKNOWN_SKEW, count: 0 }
+    }
+}
+
+impl Skew {
+    fn add(&mut self, ms: i64) {
+        if self.count == SKEW_BLOCK {
+            *self = Self { before_ms: self.nearest_ms, ..Self::default() };
+        }
+        self.count += 1;
+        self.nearest_ms = nearest(self.nearest_ms, ms);
+    }
+
+    fn told(&self) -> i64 {
+        match nearest(self.before_ms, self.nearest_ms) {
+            UNKNOWN_SKEW => 0,
+            ms => ms,
+        }
+    }
+}
+
+/// To 0; the first of equals.
+fn nearest(one: i64, other: i64) -> i64 {
+    if other.unsigned_abs() < one.unsigned_abs() { other } else { one }
 }
 
 fn seconds(ms: f64) -> Duration {

@@ -26,11 +26,12 @@ impl Sweeper {
         // A sweep without a pause would leave nobody else a core.
         let every = every.max(Duration::from_millis(1));
         let sweep = move || {
+            let mut silence = None;
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let Some(core) = core.upgrade() else {
                     return;
                 };
-                let _ = core.evict_stale(max_age);
+                let _ = core.sweep(max_age, &mut silence);
             }
         };
         let thread = std::thread::Builder::new().name("hive-sweeper".into()).spawn(sweep)?;

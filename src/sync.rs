@@ -7,7 +7,7 @@
 //! decided by reading them.
 
 pub(crate) use imp::{
-    AtomicI64, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Pin, Published, flush, pass, wait_for,
+    AtomicI64, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Pin, Published, flush, unlock_fair, wait_for,
 };
 pub(crate) use std::sync::atomic::Ordering;
 
@@ -219,9 +219,9 @@ mod imp {
         guard
     }
 
-    /// Gives a lock up to whoever waits for it: between the steps of long work, which would otherwise get it again
-    /// at once (C7).
-    pub(crate) fn pass<T>(guard: MutexGuard<'_, T>) {
+    /// Gives a lock up to whoever waits for it, if anybody does: between the steps of long work, which would otherwise
+    /// get it again at once (C7).
+    pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
         MutexGuard::unlock_fair(guard);
     }
 
@@ -315,8 +315,8 @@ mod imp {
         condvar.wait(guard).expect("loom's locks are never poisoned")
     }
 
-    /// Who waits may get the lock, or not.
-    pub(crate) fn pass<T>(guard: MutexGuard<'_, T>) {
+    /// Loom tries every order by itself.
+    pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
         drop(guard);
     }
 

@@ -1,4 +1,5 @@
-//! S7: a pick allocates nothing. Counted by the allocator, in a process of its own.
+//! S7: a pick allocates nothing; and no call gives back in one go what many left. Counted by the allocator, in a
+//! process of its own.
 #![cfg(not(loom))]
 
 mod common;
@@ -7,23 +8,29 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use common::{T0, apply, beat, registry_with, worker, worker_in};
+use hive_registry::{HeartbeatOutcome, MAX_TOMBSTONES, TOMBSTONE_AGE};
 
-/// The system's allocator, counting what this thread asks for.
+/// The system's allocator, counting what this thread asks for and the bytes it gives back.
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static FREED: Cell<usize> = const { Cell::new(0) };
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 // SAFETY: everything is passed on to `System`; counting touches only a thread-local that needs no allocation.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        LIVE.set(LIVE.get() + layout.size() as isize);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        FREED.set(FREED.get() + layout.size());
+        LIVE.set(LIVE.get() - layout.size() as isize);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -72,4 +79,33 @@ fn s7_a_pick_allocates_nothing() {
     clock.advance(std::time::Duration::from_secs(600));
     assert!(registry.find_best_worker_for_model("m").is_none());
     assert_eq!(allocations(|| assert!(registry.find_best_worker_for_model("m").is_none())), 0);
+}
+
+/// 100,000 tombstones that expired were cleared by one heartbeat, under a lock that all heartbeats take, and their
+/// maps shrunk; each call now clears a few. One that is not cleared yet bars nobody.
+#[test]
+fn l5_no_call_clears_all_the_tombstones_that_expired() {
+    let (registry, clock) = registry_with(|builder| builder);
+    let before = LIVE.get();
+    for hive in 0..MAX_TOMBSTONES {
+        let id = format!("h{hive}");
+        apply(&registry, beat(&id, T0, vec![]));
+        assert!(registry.remove_hive(&id));
+    }
+    let kept = LIVE.get() - before;
+    clock.advance(TOMBSTONE_AGE);
+    let freed = |f: &dyn Fn()| {
+        let before = FREED.get();
+        f();
+        FREED.get() - before
+    };
+    let last = format!("h{}", MAX_TOMBSTONES - 1);
+    let most = freed(&|| assert_eq!(apply(&registry, beat(&last, T0, vec![])), HeartbeatOutcome::Registered));
+    assert!(most < 64 * 1_024, "one heartbeat gave back {most} bytes");
+    for round in 0..MAX_TOMBSTONES as i64 / 64 {
+        let most = freed(&|| _ = apply(&registry, beat("other", T0 + round, vec![])));
+        assert!(most < 64 * 1_024, "one heartbeat gave back {most} bytes");
+    }
+    let left = LIVE.get() - before;
+    assert!(left < kept / 10, "{left} of {kept} bytes are kept");
 }

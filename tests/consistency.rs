@@ -434,7 +434,10 @@ fn c3_memory_does_not_stay_at_its_peak() {
         assert!(registry.remove_hive(hive));
     }
     clock.advance(TOMBSTONE_AGE + Duration::from_secs(60));
-    apply(&registry, beat("keeper", clock.wall_ms(), vec![worker("k", "m")]));
+    // Each heartbeat clears some of the tombstones that expired.
+    for _ in 0..5_000 / 64 + 1 {
+        apply(&registry, beat("keeper", clock.wall_ms(), vec![worker("k", "m")]));
+    }
     let left = held_bytes() - empty - ours - before;
     assert!(left * 20 <= peak, "{left} of {peak} bytes are left");
 }
@@ -555,6 +558,10 @@ impl Clock for Nosy {
 
     fn monotonic_ms(&self) -> i64 {
         self.ask()
+    }
+
+    fn refresh(&self) {
+        self.ask();
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use common::{Rng, T0, apply, beat, paired, process, registry, stamp, telemetry, worker};
 use hive_registry::{
-    Event, EventKind, FeedError, HiveHealth, HiveRegistry, OperationalStatus, Random, Snapshot, Subscription,
-    WorkerInfo, WorkerState,
+    Clock, Event, EventKind, FeedError, HiveHealth, HiveRegistry, OperationalStatus, Random, Snapshot,
+    Subscription, WorkerInfo, WorkerState,
 };
 
 /// All that is there, in words: "WorkerAdded h/w".
@@ -369,15 +369,15 @@ fn e2_counts_heartbeats_by_outcome() {
     apply(&registry, beat("h", T0, vec![]));
     apply(&registry, paired("p", T0, (1, 1), vec![]));
     apply(&registry, paired("p", T0, (1, 1), vec![]));
-    assert!(registry.update_hive_state("p", beat("p", T0 + 9, vec![])).is_err(), "it sends pairs");
+    apply(&registry, beat("p", T0 + 9, vec![]));
     assert!(registry.update_hive_state("h", beat("other", T0, vec![])).is_err());
     assert!(registry.ingest_json(b"no JSON").is_err());
     assert!(registry.update_workers("", vec![]).is_err());
     registry.remove_hive("g");
     apply(&registry, beat("g", T0, vec![]));
     let counts = registry.stats().heartbeats;
-    assert_eq!((counts.registered, counts.updated, counts.superseded), (3, 3, 2));
-    assert_eq!((counts.removed, counts.refused), (1, 4));
+    assert_eq!((counts.registered, counts.updated, counts.superseded), (3, 3, 3));
+    assert_eq!((counts.removed, counts.refused), (1, 3));
 }
 
 #[test]
@@ -417,6 +417,26 @@ fn e2_counts_evictions_and_holds() {
     let pass = registry.evict_stale(minute);
     assert_eq!((pass.hives, pass.held, pass.remaining), (1, false, 3), "at most 15 % of ten");
     assert_eq!((registry.stats().evictions, registry.stats().holds), (1, 2));
+}
+
+/// The difference nearest to 0 of the last heartbeats: those that took long, and late copies, do not tell.
+#[test]
+fn e2_tells_how_far_the_clock_of_a_hive_is_from_ours() {
+    let (registry, clock) = registry();
+    let skew = || registry.hive_stats("h").expect("it is registered").clock_skew_ms;
+    registry.update_workers("h", vec![process("g", "1", "m")]).expect("it is in bounds");
+    assert_eq!(skew(), 0, "a call has no timestamp");
+    let send = |ahead_ms: i64| {
+        clock.advance(Duration::from_secs(1));
+        apply(&registry, beat("h", clock.wall_ms() + ahead_ms, vec![]));
+        skew()
+    };
+    assert_eq!([5_000, 4_990, 4_995, -60_000].map(send), [5_000, 4_990, 4_990, 4_990]);
+    // Its clock is set right, to a second behind; and then wrong, which shows once those before are too old.
+    assert_eq!([-1_040, -1_020].map(send), [-1_040, -1_020]);
+    let later: Vec<_> = (0..16).map(|_| send(-90_000)).collect();
+    assert_eq!((later[9], later[10], later[15]), (-1_020, -90_000, -90_000), "{later:?}");
+    assert_eq!(registry.stats().hives[0].clock_skew_ms, -90_000);
 }
 
 #[test]

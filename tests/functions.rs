@@ -53,7 +53,7 @@ fn update_hive_state() {
 
     assert!(registry.remove_hive("a"));
     assert_eq!(apply(&registry, beat("a", T0 - 1, vec![])), HeartbeatOutcome::Removed);
-    assert_eq!(apply(&registry, beat("a", T0 + 1, vec![])), HeartbeatOutcome::Registered);
+    assert_eq!(apply(&registry, beat("a", T0 + 2, vec![])), HeartbeatOutcome::Registered);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use common::*;
 use hive_registry::{
     ARRIVAL_GRACE, Clock, Eviction, GUARDED_FLEET, HeartbeatOutcome, HiveRegistry, HiveRegistryBuilder,
     LivenessClock, MAX_EVICTED_PERCENT, MAX_HOLD, MAX_TOMBSTONES, ManualClock, PowerOfChoices, Random,
-    StaleMode, TOMBSTONE_AGE,
+    StaleMode, SystemClock, TOMBSTONE_AGE,
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -128,7 +128,7 @@ fn l1_by_arrival_no_jump_of_the_wall_clock_changes_who_is_online() {
 }
 
 #[test]
-fn l1_superseded_counts_as_heard_by_arrival_only() {
+fn l1_superseded_counts_as_heard_when_it_was_sent_or_by_arrival_now() {
     for (liveness, heard) in [(LivenessClock::Arrival, true), (LivenessClock::Reported, false)] {
         let (registry, clock) = registry_with(|builder| builder.liveness_clock(liveness));
         apply(&registry, beat("h", T0, vec![worker("w", "m")]));
@@ -139,7 +139,88 @@ fn l1_superseded_counts_as_heard_by_arrival_only() {
         assert_eq!(apply(&registry, old), HeartbeatOutcome::Superseded);
         assert_online(&registry, "h", heard);
         assert_eq!(best(&registry).as_deref(), heard.then_some("h/w"));
+
+        // By its timestamp, wherever it stands in the order.
+        apply(&registry, paired("p", T0 + 30_000, (1, 2), vec![worker("w", "p")]));
+        clock.advance(ms(29_000));
+        for (sent_at, age_ms) in [(T0, 29_000), (T0 + 50_000, 9_000), (T0 + 40_000, 9_000), (T0 + DAY_MS, 0)]
+        {
+            let again = paired("p", sent_at, (1, 1), vec![]);
+            assert_eq!(apply(&registry, again), HeartbeatOutcome::Superseded);
+            let by_clock = if heard { 0 } else { age_ms };
+            assert_eq!(registry.snapshot().hives[1].age_ms, by_clock, "{liveness:?}, sent at {sent_at}");
+        }
+        // What is told of the heartbeat that was applied stays (C1).
+        assert_eq!(registry.get_hive_state("p").unwrap().last_heartbeat_ms, T0 + 30_000);
     }
+}
+
+#[test]
+fn l1_explain_tells_who_is_stale_by_its_clock_alone() {
+    for (liveness, stale, by_clock) in [(LivenessClock::Reported, 3, 2), (LivenessClock::Arrival, 1, 0)] {
+        let (registry, clock) = registry_with(|builder| builder.liveness_clock(liveness));
+        apply(&registry, beat("silent", T0, vec![worker("w", "m")]));
+        clock.advance(ms(30_000));
+        apply(&registry, beat("behind", T0, vec![worker("v", "m"), worker("w", "m")]));
+        let told = registry.explain("m");
+        assert_eq!((told.workers, told.stale, told.stale_by_clock), (3, stale, by_clock), "{liveness:?}");
+        clock.advance(ms(29_999));
+        assert_eq!(registry.explain("m").stale_by_clock, by_clock);
+        clock.advance(ms(1));
+        let told = registry.explain("m");
+        assert_eq!((told.stale, told.stale_by_clock), (3, 0), "now nobody has arrived lately");
+    }
+}
+
+/// A clock that learns only when refreshed for how long the machine slept, as the system's does.
+#[derive(Default)]
+struct Sleeper {
+    shows: ManualClock,
+    slept_ms: AtomicU64,
+    known_ms: AtomicU64,
+    refreshed: AtomicU64,
+}
+
+impl Clock for Sleeper {
+    fn wall_ms(&self) -> i64 {
+        self.shows.wall_ms()
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        self.shows.monotonic_ms() + self.known_ms.load(Ordering::SeqCst) as i64
+    }
+
+    fn refresh(&self) {
+        self.refreshed.fetch_add(1, Ordering::SeqCst);
+        self.known_ms.store(self.slept_ms.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn l1_by_arrival_the_time_the_machine_slept_counts() {
+    let clock = Arc::new(Sleeper { shows: ManualClock::new(T0), ..Default::default() });
+    let builder = HiveRegistry::builder().clock(clock.clone()).liveness_clock(LivenessClock::Arrival);
+    let registry = builder.build().unwrap();
+    let sleep = || clock.slept_ms.fetch_add(30_000, Ordering::SeqCst);
+    apply(&registry, beat("h", T0, vec![worker("w", "m")]));
+    sleep();
+    let refreshed = clock.refreshed.load(Ordering::SeqCst);
+    let _ = (best(&registry), registry.reserve_worker_for_model("m"), registry.pick("m", &Random));
+    assert_eq!(clock.refreshed.load(Ordering::SeqCst), refreshed, "a pick does not pay for it");
+    // A heartbeat finds it, and so does a sweep.
+    apply(&registry, beat("other", T0, vec![]));
+    assert_eq!((registry.list_online_hives(), best(&registry)), (vec!["other".into()], None));
+    sleep();
+    assert_eq!(registry.evict_stale(MINUTE), told(1, false, 0));
+    assert_eq!(registry.count_online(), 0);
+}
+
+#[test]
+fn l1_the_systems_clock_does_not_jump_when_it_is_refreshed() {
+    let before = SystemClock.monotonic_ms();
+    SystemClock.refresh();
+    let after = SystemClock.monotonic_ms();
+    assert!((before..before + 60_000).contains(&after), "{before}, then {after}");
 }
 
 // === L2 ===
@@ -322,6 +403,19 @@ fn l3_a_second_mass_silence_holds_anew() {
 }
 
 #[test]
+fn l3_of_too_many_ages_the_one_not_asked_for_the_longest_is_forgotten() {
+    let (registry, clock) = fleet(10, 0, 2 * MINUTE);
+    let age = |number: u64| MINUTE + Duration::from_secs(number);
+    for number in (0..16).chain([0]).chain([16]) {
+        clock.advance(ms(1));
+        assert!(registry.evict_stale(age(number)).held);
+    }
+    clock.advance(MAX_HOLD);
+    assert!(registry.evict_stale(age(1)).held, "forgotten, when the seventeenth came");
+    assert_eq!(registry.evict_stale(age(0)), told(1, false, 9));
+}
+
+#[test]
 fn l3_goes_by_arrival_whatever_the_liveness_clock() {
     for liveness in [LivenessClock::Reported, LivenessClock::Arrival] {
         let (registry, clock) = registry_with(|builder| builder.liveness_clock(liveness));
@@ -480,7 +574,11 @@ fn l5_by_arrival_two_seconds_lift_the_tombstone() {
     clock.advance(ms(2_000));
     assert_eq!(apply(&registry, beat("h", T0 + DAY_MS, vec![])), HeartbeatOutcome::Removed);
     clock.advance(ms(1));
-    assert_eq!(apply(&registry, beat("h", T0 - DAY_MS, vec![])), HeartbeatOutcome::Registered);
+    // What is no newer than the last heartbeat before the removal stays out.
+    for sent_at in [T0 - DAY_MS, T0] {
+        assert_eq!(apply(&registry, beat("h", sent_at, vec![])), HeartbeatOutcome::Removed);
+    }
+    assert_eq!(apply(&registry, beat("h", T0 + 1, vec![])), HeartbeatOutcome::Registered);
 }
 
 #[test]

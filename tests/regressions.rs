@@ -6,11 +6,16 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{T0, apply, beat, process, registry, registry_with, telemetry, worker, worker_in};
+use common::{T0, apply, beat, paired, process, registry, registry_with, telemetry, worker, worker_in};
 use hive_registry::{
-    Candidates, Capability, EventKind, FeedError, HeartbeatError, HeartbeatOutcome, LeastLoaded, Limits,
-    LivenessClock, OperationalStatus, Policy, PowerOfChoices, ProcessStats, Random, RoundRobin, WorkerState,
+    Candidates, Capability, Clock, EventKind, FeedError, HeartbeatError, HeartbeatOutcome, HiveRegistry,
+    LeastLoaded, Limits, LivenessClock, MAX_HOLD, ManualClock, OperationalStatus, Policy, PowerOfChoices,
+    ProcessStats, Random, RoundRobin, Subscription, WorkerState,
 };
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const BOTH: [LivenessClock; 2] = [LivenessClock::Reported, LivenessClock::Arrival];
 
 /// Reservations through models made idle keys stale, and more than 64 of these made the next fallback correct
 /// every idle worker. A fallback now corrects what was reserved, and leaves the silent ones for later picks.
@@ -387,4 +392,269 @@ fn g2_three_processes_share_the_only_declared_gpu() {
         assert_eq!(registry.find_workers_with_capacity(3 * 1_024).len(), 3);
         assert!(registry.find_workers_with_capacity(3 * 1_024 + 1).is_empty());
     }
+}
+
+// === order, clocks that go back ===
+
+/// A hive whose counter began again under a lower epoch was shut out for ever, and its dead boot picked for ever.
+#[test]
+fn a_counter_that_begins_again_is_heard() {
+    for liveness in BOTH {
+        let (registry, clock) = registry_with(|builder| builder.liveness_clock(liveness));
+        apply(&registry, paired("h", T0, (7, 100), vec![worker("dead", "m")]));
+        let mut applied = None;
+        for second in 1..=60 {
+            clock.advance(SECOND);
+            let sent = paired("h", clock.wall_ms(), (1, second), vec![worker("live", "m")]);
+            if apply(&registry, sent) == HeartbeatOutcome::Updated {
+                applied = applied.or(Some(second));
+            }
+            assert!(registry.is_hive_online("h", 30_000), "{liveness:?}, second {second}");
+        }
+        assert_eq!(applied, Some(10), "{liveness:?}");
+        let (_, found) = registry.find_best_worker_for_model("m").expect("the hive is online");
+        assert_eq!(found.worker_id, "live");
+    }
+}
+
+/// One heartbeat from the future, of a clock then set right, cost those of the next 50 seconds.
+#[test]
+fn a_clock_set_right_is_heard_after_ten_seconds() {
+    for liveness in BOTH {
+        let (registry, clock) = registry_with(|builder| builder.liveness_clock(liveness));
+        apply(&registry, beat("h", T0 + 50_000, vec![]));
+        let mut dropped = 0;
+        for _ in 0..49 {
+            clock.advance(SECOND);
+            let sent = beat("h", clock.wall_ms(), vec![worker("w", "m")]);
+            dropped += usize::from(apply(&registry, sent) == HeartbeatOutcome::Superseded);
+            assert!(registry.is_hive_online("h", 1_000));
+        }
+        assert_eq!(dropped, 9, "{liveness:?}");
+    }
+}
+
+/// A call moved the hive's order key to the registry's time, and the hive's own heartbeats came too late.
+#[test]
+fn update_workers_of_a_hive_whose_clock_lags_drops_none_of_its_beats() {
+    let (registry, clock) = registry();
+    apply(&registry, beat("h", T0 - 20_000, vec![worker("w", "m")]));
+    for _ in 0..5 {
+        clock.advance(SECOND);
+        assert_eq!(registry.update_workers("h", vec![process("g", "1", "m")]), Ok(HeartbeatOutcome::Updated));
+        assert!(registry.is_hive_online("h", 1));
+        let sent = beat("h", clock.wall_ms() - 20_000, vec![worker("w", "m")]);
+        assert_eq!(apply(&registry, sent), HeartbeatOutcome::Updated);
+        assert!(registry.is_hive_online("h", 1), "what was heard is not unheard");
+    }
+}
+
+/// Went back to a version without pairs: each heartbeat was an error, for ever.
+#[test]
+fn a_hive_that_sends_pairs_no_more_is_heard() {
+    let (registry, clock) = registry();
+    apply(&registry, paired("h", T0, (3, 5), vec![worker("old", "m")]));
+    let outcomes = (1..=12).map(|_| {
+        clock.advance(SECOND);
+        apply(&registry, beat("h", clock.wall_ms(), vec![worker("new", "m")]))
+    });
+    let applied: Vec<_> = outcomes.map(|outcome| outcome == HeartbeatOutcome::Updated).collect();
+    assert_eq!(applied.iter().position(|applied| *applied), Some(9), "{applied:?}");
+    assert!(registry.get_worker_on("h", "new").is_some());
+}
+
+/// By arrival, a late copy of a heartbeat from before the removal brought the hive back two seconds after it.
+#[test]
+fn a_late_copy_does_not_lift_a_tombstone() {
+    for liveness in BOTH {
+        let (registry, clock) = registry_with(|builder| builder.liveness_clock(liveness));
+        let (plain, with_pair) = (beat("plain", T0, vec![]), paired("paired", T0, (5, 7), vec![]));
+        for sent in [&plain, &with_pair] {
+            apply(&registry, sent.clone());
+            assert!(registry.remove_hive(&sent.hive_id));
+        }
+        clock.advance(MINUTE);
+        for copy in [plain, with_pair, paired("paired", clock.wall_ms(), (5, 7), vec![])] {
+            assert_eq!(apply(&registry, copy), HeartbeatOutcome::Removed, "{liveness:?}");
+        }
+        for (hive, next) in [("plain", None), ("paired", Some(8))] {
+            let mut sent = beat(hive, clock.wall_ms(), vec![]);
+            (sent.epoch, sent.seq) = (next.map(|_| 5), next);
+            assert_eq!(apply(&registry, sent), HeartbeatOutcome::Registered, "{liveness:?}");
+        }
+    }
+}
+
+/// The wall clock was set back, and snapshots told of hives heard in the future.
+#[test]
+fn an_age_is_never_negative() {
+    let (registry, clock) = registry();
+    apply(&registry, beat("h", T0, vec![]));
+    clock.jump_wall(-3_600_000);
+    assert_eq!(registry.snapshot().hives[0].age_ms, 0);
+    // Nor does that hour count once the hive beats again.
+    apply(&registry, beat("h", clock.wall_ms(), vec![]));
+    clock.advance(30 * SECOND);
+    assert!(!registry.is_hive_online("h", 30_000));
+}
+
+// === offline, and online again ===
+
+fn kinds(feed: &Subscription) -> Vec<EventKind> {
+    std::iter::from_fn(|| feed.try_next().ok()).map(|event| event.kind).collect()
+}
+
+/// The hive's clock is behind by more than the window: each sweep told it offline, each heartbeat updated.
+#[test]
+fn a_hive_that_was_never_online_is_not_told_offline() {
+    let (registry, clock) = registry();
+    apply(&registry, beat("h", T0 - 40_000, vec![]));
+    let feed = registry.subscribe(64);
+    let rounds = |behind_ms: i64| {
+        for _ in 0..3 {
+            clock.advance(SECOND);
+            apply(&registry, beat("h", clock.wall_ms() - behind_ms, vec![]));
+            assert_eq!(registry.evict_stale(MINUTE).hives, 0);
+        }
+        kinds(&feed)
+    };
+    assert_eq!(rounds(40_000), []);
+    assert_eq!(rounds(0), [EventKind::HiveUpdated], "now it is online");
+    // Its clock is set back: it is superseded, then heard, and told offline once.
+    clock.advance(30 * SECOND);
+    assert_eq!(rounds(40_000), [EventKind::HiveOffline]);
+    assert_eq!(rounds(40_000), []);
+    assert_eq!(rounds(0), [EventKind::HiveUpdated]);
+}
+
+// === the mass-silence guard ===
+
+/// `hives` that are heard now.
+fn all_beat(registry: &HiveRegistry, clock: &ManualClock, hives: std::ops::Range<usize>) {
+    for hive in hives {
+        apply(registry, beat(&format!("h{hive:02}"), clock.wall_ms(), vec![]));
+    }
+}
+
+/// A pass by a greater age, by which few are silent, made the one by the lesser begin its hold again, for ever.
+#[test]
+fn two_ages_do_not_undo_each_others_guard() {
+    let (registry, clock) = registry();
+    all_beat(&registry, &clock, 0..10);
+    clock.advance(MINUTE);
+    let mut held = 0;
+    while registry.evict_stale(MINUTE).held {
+        held += 1;
+        assert!(held < 100, "it holds for ever");
+        assert!(!registry.evict_stale(20 * MINUTE).held);
+        clock.advance(30 * SECOND);
+    }
+    assert_eq!(held, 10, "MAX_HOLD, in steps of 30 s");
+}
+
+/// A guard that remembered a silence of long ago did not hold in the next one.
+#[test]
+fn a_guard_forgets_a_silence_of_long_ago() {
+    let (registry, clock) = registry();
+    all_beat(&registry, &clock, 0..10);
+    clock.advance(MINUTE);
+    assert!(registry.evict_stale(MINUTE).held);
+    // Nobody sweeps for a while, in which all are heard.
+    clock.advance(MAX_HOLD);
+    all_beat(&registry, &clock, 0..10);
+    clock.advance(MINUTE);
+    assert!(registry.evict_stale(MINUTE).held, "another silence");
+    clock.advance(MAX_HOLD);
+    assert!(!registry.evict_stale(MINUTE).held);
+}
+
+/// Nor do a sweeper and a call of its age share a memory: what one began is not over for the other.
+#[test]
+fn a_sweeper_holds_for_itself() {
+    let (registry, clock) = registry();
+    all_beat(&registry, &clock, 0..10);
+    clock.advance(MINUTE);
+    assert!(registry.evict_stale(MINUTE).held);
+    clock.advance(MAX_HOLD);
+    let sweeper = registry.spawn_sweeper(Duration::from_millis(1), MINUTE).expect("a thread");
+    while registry.stats().holds < 3 {
+        assert_eq!(registry.hive_count(), 10, "it has only begun to hold");
+        std::thread::yield_now();
+    }
+    drop(sweeper);
+    assert_eq!(registry.evict_stale(MINUTE).hives, 1);
+}
+
+/// And the other way round: where passes are rarer than `MAX_HOLD`, the silence that goes on is the same one.
+#[test]
+fn passes_rarer_than_max_hold_do_not_hold_for_ever() {
+    let (registry, clock) = registry();
+    all_beat(&registry, &clock, 0..10);
+    clock.advance(MINUTE);
+    assert!(registry.evict_stale(MINUTE).held);
+    clock.advance(3 * MAX_HOLD);
+    all_beat(&registry, &clock, 0..4);
+    assert_eq!(registry.evict_stale(MINUTE).hives, 1);
+}
+
+#[test]
+fn a_sweep_gives_back_what_leases_have_run_out() {
+    let (registry, clock) = registry();
+    let workers = (0..200).map(|n| worker(&format!("w{n:03}"), "m"));
+    apply(&registry, beat("h", T0, workers.collect()));
+    for _ in 0..200 {
+        assert!(registry.reserve_detached("m", SECOND).is_some());
+    }
+    clock.advance(SECOND);
+    assert_eq!(registry.evict_stale(MINUTE).hives, 0);
+    assert!(registry.snapshot().hives[0].workers.iter().all(|worker| worker.reservations == 0));
+}
+
+// === the feed ===
+
+/// A heartbeat of 1,024 workers told its changes in one stay under the lock that all who tell need. Another hive's
+/// event now comes between; where it does, each hive's own are in order and the numbers have no gap.
+#[test]
+fn a_great_heartbeat_lets_others_tell_meanwhile() {
+    let (registry, _) = registry();
+    let workers = |gpu: f32| {
+        let one = |n| WorkerState { gpu_percent: Some(gpu), ..worker(&format!("w{n:04}"), "m") };
+        (0..1_024).map(one).collect::<Vec<_>>()
+    };
+    let stop = AtomicBool::new(false);
+    let between = std::thread::scope(|scope| {
+        for small in ["one", "two", "three"] {
+            let (registry, stop) = (&registry, &stop);
+            scope.spawn(move || {
+                for round in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    apply(registry, beat(small, T0 + round, vec![worker(&format!("w{}", round % 2), "n")]));
+                }
+            });
+        }
+        // With many readers telling is most of what the heartbeat does, wherever this thread is interrupted.
+        let _readers: Vec<_> = (0..32).map(|_| registry.subscribe(64)).collect();
+        let between = (0..2_000).find(|round| {
+            let feed = registry.subscribe(100_000);
+            apply(&registry, beat("great", T0 + round, workers(*round as f32 % 2.0)));
+            let told: Vec<_> = std::iter::from_fn(|| feed.try_next().ok()).collect();
+            assert!(told.windows(2).all(|two| two[1].sequence == two[0].sequence + 1));
+            let of_great: Vec<_> = told.iter().filter(|event| event.hive_id == "great").collect();
+            assert!(of_great.is_sorted_by_key(|event| match &event.kind {
+                EventKind::WorkerAdded(worker) | EventKind::WorkerChanged(worker) =>
+                    Some(worker.worker_id.to_string()),
+                // First or last.
+                EventKind::HiveRegistered => None,
+                _ => Some("z".into()),
+            }));
+            let first = told.iter().position(|event| event.hive_id == "great");
+            let last = told.iter().rposition(|event| event.hive_id == "great");
+            last.zip(first).is_some_and(|(last, first)| last - first + 1 > of_great.len())
+        });
+        stop.store(true, Ordering::Relaxed);
+        between
+    });
+    assert!(between.is_some(), "nobody got in between");
 }

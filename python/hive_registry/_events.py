@@ -38,13 +38,13 @@ class HiveRegistered(Event):
 
 
 class HiveUpdated(Event):
-    """Something about the hive or a worker of it changed; comes after the worker's event."""
+    """Something about the hive or a worker of it changed, or it is online again; comes after the worker's event."""
 
     __slots__ = ()
 
 
 class HiveOffline(Event):
-    """An eviction pass found it silent; told once per silence."""
+    """An eviction pass found it silent; told once per silence, of a hive that was online."""
 
     __slots__ = ()
 

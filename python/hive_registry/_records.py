@@ -101,7 +101,7 @@ class Explanation:
     """Why a pick goes where it goes.
 
     Each worker with the model loaded is counted once, under the first reason that applies, in the order of the fields
-    from `stale` on.
+    from `stale` on, `stale_by_clock` aside.
     """
 
     model: str
@@ -111,6 +111,8 @@ class Explanation:
     """Of these, workers that may be picked."""
     stale: int
     """Their hive was not heard within the liveness window."""
+    stale_by_clock: int
+    """Of the stale, those whose hive's last heartbeat arrived within the window: its clock alone makes them stale."""
     unhealthy: int
     """They or their hive are unhealthy."""
     loading: int
@@ -129,6 +131,8 @@ class Explanation:
         """In a sentence."""
         reasons = ("stale", "unhealthy", "loading", "draining", "other", "full")
         counts = ", ".join(f"{count} {name}" for name in reasons if (count := getattr(self, name)))
+        if self.stale_by_clock:
+            counts += f", {self.stale_by_clock} of the stale by the clock of their hive alone"
         loaded = f"{self.workers} with it loaded" + (f" ({counts})" if counts else "")
         if self.pick is None:
             return f"no worker for {self.model!r}: {loaded}, none of them eligible, and no idle worker to fall back to"
@@ -161,6 +165,12 @@ class HiveStats:
     longest_gap: timedelta
     workers_added: int
     workers_removed: int
+    clock_skew: timedelta
+    """How far its clock is ahead of the registry's, negative if behind.
+
+    Of its last 9 to 16 heartbeats, superseded ones included, the difference between timestamp and arrival that is
+    nearest to 0.
+    """
     complaints: int = 0
     """What its heartbeats said that counts as not reported: an empty text, a number that is none."""
     last_complaint: str | None = None

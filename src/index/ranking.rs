@@ -19,7 +19,7 @@ use crate::liveness::View;
 use crate::names::ModelId;
 use crate::slot::{NOWHERE, PARKED, Side, Slot, Told};
 use crate::state::WorkerInfo;
-use crate::sync::{AtomicI64, Mutex, MutexGuard, Ordering, Pin, Published, pass};
+use crate::sync::{AtomicI64, Mutex, MutexGuard, Ordering, Pin, Published, unlock_fair};
 
 /// Entries looked at in one stay under the lock (C7).
 pub(crate) const STEP: usize = 64;
@@ -461,7 +461,7 @@ impl Ranking {
                 let (to, from) = (left.min(list.len()), left.min(list.len()).saturating_sub(STEP));
                 found.extend((from..to).filter_map(|at| list.get(at).cloned()));
                 left = from;
-                pass(book);
+                unlock_fair(book);
                 book = self.book.lock();
                 if left == 0 {
                     break;
@@ -487,7 +487,7 @@ impl Ranking {
     fn step<'r>(&'r self, mut open: Open<'r>) -> Open<'r> {
         self.refresh(&mut open);
         let Open { book, pin } = open;
-        pass(book);
+        unlock_fair(book);
         drop(pin);
         self.open()
     }

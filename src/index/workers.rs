@@ -10,7 +10,7 @@ use crate::liveness::View;
 use crate::names::{HiveId, WorkerId};
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
-use crate::sync::{Map, Mutex, hasher, pass};
+use crate::sync::{Map, Mutex, hasher, unlock_fair};
 
 pub(crate) struct Workers(Map<WorkerId, Namesakes>);
 
@@ -168,7 +168,7 @@ impl Many {
             let Some(at) = at.cloned() else {
                 return best.map(|(_, slot)| slot);
             };
-            pass(hives);
+            unlock_fair(hives);
             hives = self.0.lock();
             walk = hives.slots.range::<HiveId, _>((Excluded(&at), Unbounded));
         }

@@ -82,7 +82,8 @@ impl HiveRegistry {
 /// # Upkeep
 impl HiveRegistry {
     /// Removes hives not heard for `max_age`, by arrival, whatever the liveness clock; in a fleet of 8 or more
-    /// at most 15 % of it, and for a while nothing when over half is silent (L3).
+    /// at most 15 % of it, and for a while nothing when over half is silent (L3): each `max_age` that is asked for has
+    /// its own while. Gives back what leases and tombstones have run out.
     ///
     /// O(hives + workers of those removed). Picks do not need it: they never return a worker of a silent hive.
     pub fn evict_stale(&self, max_age: Duration) -> Eviction {

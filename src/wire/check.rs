@@ -15,6 +15,7 @@ use super::{Capability, HiveHealth, HiveInfo, MAX_ID_BYTES, MAX_TEXT_BYTES, MAX_
 use crate::builder::Limits;
 use crate::error::HeartbeatError;
 use crate::names::{HiveId, ModelId, Text};
+use crate::order::OrderKey;
 use crate::state::{Backend, WorkerHealth, WorkerInfo, WorkerLifecycle};
 
 /// A checked heartbeat of any form, still borrowing from what was parsed.
@@ -25,14 +26,6 @@ pub(crate) struct Beat<'b> {
     /// Ordered by id; none says nothing of them.
     pub(crate) workers: Option<Vec<Draft<'b>>>,
     pub(crate) complaints: Complaints<'b>,
-}
-
-/// What orders a hive's heartbeats (I3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OrderKey {
-    /// (epoch, seq)
-    pub(crate) pair: Option<(u64, u64)>,
-    pub(crate) timestamp: DateTime<Utc>,
 }
 
 /// What a heartbeat says of the hive itself.

@@ -15,7 +15,7 @@ use crate::names::Text;
 
 pub(crate) use borrowed::{Body, ProcessTwin, Unread, parse, sketch};
 pub(crate) use bounds::{Complaints, id as check_id, invalid};
-pub(crate) use check::{Beat, Draft, Hive, OrderKey, processes};
+pub(crate) use check::{Beat, Draft, Hive, processes};
 
 /// The bytes of an id, at most (I2).
 pub const MAX_ID_BYTES: usize = 256;

@@ -81,6 +81,7 @@ static void each_hive_has_its_beats(void) {
     CHECK(told.complaints == 1 && told.refusals == 1);
     CHECK_STR(told.last_complaint, "");
     CHECK_STR(told.last_refusal, "");
+    CHECK_EQ(told.clock_skew_ms, 0);
     CHECK_STATUS(hive_registry_hive_stats(registry, TEXT("gpu-9"), &told), HIVE_NONE);
 
     hive_stats_t *stats = NULL;
@@ -126,6 +127,7 @@ static void a_pick_is_explained(void) {
     CHECK_EQ(told.workers, 6);
     CHECK_EQ(told.eligible, 0);
     CHECK_EQ(told.stale, 1);
+    CHECK_EQ(told.stale_by_clock, 0);
     CHECK_EQ(told.unhealthy, 1);
     CHECK_EQ(told.loading, 1);
     CHECK_EQ(told.draining, 1);
@@ -140,6 +142,15 @@ static void a_pick_is_explained(void) {
     CHECK(told.eligible == 1 && told.full == 0 && told.idle_fallbacks == 2);
     CHECK_STR(hive_worker_id(would), "full");
     hive_worker_free(would);
+
+    /* Stale by its clock alone, which is 35 s behind. */
+    hive_hive_stats_t beats;
+    beat_one(registry, "gpu-2", 5, "behind", "m");
+    CHECK_STATUS(hive_registry_explain(registry, TEXT("m"), &told, NULL), HIVE_OK);
+    CHECK(told.stale == 2 && told.stale_by_clock == 1);
+    CHECK_STATUS(hive_registry_hive_stats(registry, TEXT("gpu-2"), &beats), HIVE_OK);
+    CHECK_EQ(beats.clock_skew_ms, -35000);
+    CHECK_STATUS(hive_registry_remove_hive(registry, TEXT("gpu-2")), HIVE_OK);
 
     /* Nobody is NULL, and no HIVE_NONE; and it counts as no pick. */
     beat(registry, "gpu-1", 41, NULL, 0);

@@ -531,6 +531,7 @@ static void times() {
     const auto beats = registry.hive_stats("h");
     CHECK(beats && beats->heartbeats == 2 && beats->mean_interval == seconds(10) && beats->longest_gap == seconds(10));
     CHECK(beats->hive_id.empty() && beats->workers_added == 2 && beats->workers_removed == 1);
+    CHECK(beats->clock_skew == milliseconds(0) && registry.explain("m").stale_by_clock == 0);
     const hive::Stats stats = registry.stats();
     CHECK(stats.size() == 1 && stats[0].hive_id == "h" && stats[0].heartbeats == 2 && stats[1].heartbeats == 0);
     CHECK(stats.totals().updated == 1 && stats.totals().misses == 1);

@@ -149,7 +149,7 @@ impl Oracle {
         let mut versions = Vec::new();
         for (told, (id, hive)) in snapshot.hives.iter().zip(&self.hives) {
             same!(Some(&told.state), registry.get_hive_state(id).as_ref(), "{id} in the snapshot");
-            same!(told.age_ms, self.now() - hive.heard_ms, "age of {id}");
+            same!(told.age_ms, (self.now() - hive.heard_ms).max(0), "age of {id}");
             same!(told.online, self.is_online(hive), "{id} online in the snapshot");
             let workers: Vec<_> = told
                 .workers
@@ -187,6 +187,7 @@ impl Oracle {
             same!(told.refusals, hive.refusals, "refusals of {id}");
             same!(told.last_complaint.is_some(), hive.complaints > 0, "last complaint of {id}");
             same!(told.last_refusal.is_some(), hive.refusals > 0, "last refusal of {id}");
+            same!(told.clock_skew_ms, hive.clock_skew_ms(), "clock_skew_ms of {id}");
             let gaps: Vec<i64> = hive.arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
             let longest = gaps.iter().max().copied().unwrap_or(0);
             same!(told.longest_gap, Duration::from_millis(longest.unsigned_abs()), "longest gap of {id}");
@@ -223,6 +224,7 @@ impl Oracle {
                 workers: told.workers,
                 eligible: told.eligible,
                 stale: told.stale,
+                stale_by_clock: told.stale_by_clock,
                 unhealthy: told.unhealthy,
                 loading: told.loading,
                 draining: told.draining,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use hive_registry::{
     Backend, Capability, HeartbeatCounts, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload,
     HiveId, HiveInfo, HiveRegistry, LivenessClock, ModelId, OperationalStatus, ProcessStats, ResourceInfo,
@@ -21,7 +21,7 @@ use hive_registry::{
 };
 
 const WINDOW_MS: i64 = 30_000;
-const REORDER_S: i64 = 60;
+const SPACING_MS: i64 = 1_000;
 const TOMBSTONE_MS: i64 = 600_000;
 const GRACE_MS: i64 = 2_000;
 const HOLD_MS: i64 = 300_000;
@@ -48,7 +48,8 @@ pub(crate) struct Oracle {
     turns: u64,
     applied: u64,
     last_hold: u64,
-    mostly_silent_since: Option<i64>,
+    /// By the age asked for: when over half was first found silent, and when it was last looked.
+    silences: BTreeMap<i64, (i64, i64)>,
     told: Told,
 }
 
@@ -62,15 +63,26 @@ struct Told {
     holds: u64,
 }
 
+/// I3. A timestamp is less than any pair.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Time(DateTime<Utc>),
+    Pair(u64, u64),
+}
+
 struct Hive {
-    pair: Option<(u64, u64)>,
-    timestamp: DateTime<Utc>,
-    /// Of the heartbeat last applied, by the liveness clock.
+    /// Of the heartbeat last applied, with its arrival; none if there were only calls.
+    newest: Option<(Key, i64)>,
+    /// Of all that were superseded since, with their arrivals.
+    superseded: Vec<(Key, i64)>,
+    /// Of the heartbeat or call last applied, by the liveness clock.
     last_heartbeat_ms: i64,
-    /// The same, but that under `Arrival` a superseded heartbeat counts.
+    /// From which age is counted.
     heard_ms: i64,
-    /// Monotonic times of all heartbeats heard.
+    /// Monotonic times of all heartbeats heard, and of calls.
     arrivals: Vec<i64>,
+    /// Timestamp less wall clock of each heartbeat heard.
+    skews: Vec<i64>,
     info: Option<HiveInfo>,
     capabilities: Option<Vec<Capability>>,
     workers: BTreeMap<String, Worker>,
@@ -93,7 +105,7 @@ struct Worker {
 struct Tombstone {
     wall: DateTime<Utc>,
     monotonic_ms: i64,
-    epoch: Option<u64>,
+    key: Option<Key>,
 }
 
 struct Hold {
@@ -116,6 +128,7 @@ pub(crate) struct Reasons {
     pub(crate) workers: usize,
     pub(crate) eligible: usize,
     pub(crate) stale: usize,
+    pub(crate) stale_by_clock: usize,
     pub(crate) unhealthy: usize,
     pub(crate) loading: usize,
     pub(crate) draining: usize,
@@ -134,7 +147,8 @@ pub(crate) struct Universe {
 /// A heartbeat in its parts.
 struct Beat<'a> {
     hive_id: &'a str,
-    pair: Option<(u64, u64)>,
+    /// None of a call.
+    key: Option<Key>,
     timestamp: DateTime<Utc>,
     info: Option<&'a HiveInfo>,
     capabilities: Option<&'a [Capability]>,
@@ -164,7 +178,7 @@ impl Oracle {
             turns: 0,
             applied: 0,
             last_hold: 0,
-            mostly_silent_since: None,
+            silences: BTreeMap::new(),
             told: Told::default(),
         }
     }
@@ -242,8 +256,8 @@ impl Oracle {
         let made = made(hive_id, processes, info.as_ref(), capabilities.as_deref(), now);
         let beat = Beat {
             hive_id,
-            pair: known.and_then(|hive| hive.pair),
-            timestamp: known.map_or(now, |hive| hive.timestamp.max(now)),
+            key: None,
+            timestamp: now,
             info: info.as_ref(),
             capabilities: capabilities.as_deref(),
             complaints: made.iter().map(|(_, complaints)| complaints).sum::<u64>()
@@ -264,6 +278,7 @@ impl Oracle {
         }
         let pair = pair(payload.epoch, payload.seq)?;
         let timestamp = time(&payload.timestamp).ok_or("timestamp")?;
+        let key = Some(key(pair, timestamp));
         if payload.hive_info.as_ref().is_some_and(|info| !["", hive_id].contains(&info.id.as_str())) {
             return Err("hive_info.id".into());
         }
@@ -285,7 +300,7 @@ impl Oracle {
         one_of_each(Some(&workers))?;
         let info = payload.hive_info.clone().map(|info| HiveInfo { id: hive_id.into(), ..info });
         let (info, workers) = (info.as_ref(), Some(workers));
-        self.heartbeat(Beat { hive_id, pair, timestamp, info, capabilities, workers, complaints })
+        self.heartbeat(Beat { hive_id, key, timestamp, info, capabilities, workers, complaints })
     }
 
     fn telemetry(
@@ -295,6 +310,7 @@ impl Oracle {
     ) -> Result<HeartbeatOutcome, Field> {
         let pair = pair(beat.epoch, beat.seq)?;
         let timestamp = time(&beat.timestamp).ok_or("timestamp")?;
+        let key = Some(key(pair, timestamp));
         let (hive_id, capabilities) = (&*beat.hive.id, beat.capabilities.as_deref());
         let made =
             beat.workers.as_ref().map(|processes| made(hive_id, processes, info, capabilities, timestamp));
@@ -302,35 +318,44 @@ impl Oracle {
             + if made.is_some() { is_odd_host(info) } else { 0 };
         let workers = made.map(|made| made.into_iter().map(|(worker, _)| worker).collect::<Vec<_>>());
         one_of_each(workers.as_deref())?;
-        self.heartbeat(Beat { hive_id, pair, timestamp, info, capabilities, workers, complaints })
+        self.heartbeat(Beat { hive_id, key, timestamp, info, capabilities, workers, complaints })
     }
 
     fn heartbeat(&mut self, beat: Beat<'_>) -> Result<HeartbeatOutcome, Field> {
         if self.is_barred(&beat) {
             return Ok(HeartbeatOutcome::Removed);
         }
-        let (now, monotonic_ms) = (self.now(), self.monotonic_ms);
-        if let Some(hive) = self.hives.get_mut(beat.hive_id) {
-            // I3.
-            let wins = match (hive.pair, beat.pair) {
-                (Some(old), Some(new)) => new > old,
-                (Some(_), None) => return Err("epoch".into()),
-                (None, Some(_)) => true,
-                (None, None) => {
-                    beat.timestamp >= hive.timestamp
-                        || hive.timestamp - beat.timestamp > TimeDelta::seconds(REORDER_S)
-                }
-            };
-            if !wins {
+        let (heard_ms, skew_ms) = (self.heard_by(&beat), self.skew_by(&beat));
+        let (monotonic_ms, known) = (self.monotonic_ms, self.hives.get_mut(beat.hive_id));
+        if let (Some(hive), Some(key)) = (known, beat.key) {
+            if !hive.takes(key, monotonic_ms) {
+                hive.superseded.push((key, monotonic_ms));
                 hive.arrivals.push(monotonic_ms);
                 hive.complaints += beat.complaints;
-                if self.liveness == LivenessClock::Arrival {
-                    hive.heard_ms = now;
-                }
+                hive.skews.push(skew_ms);
+                hive.heard_ms = heard_ms;
                 return Ok(HeartbeatOutcome::Superseded);
             }
         }
         Ok(self.apply(beat))
+    }
+
+    /// When the hive was there, by what was sent.
+    fn sent_ms(&self, beat: &Beat<'_>) -> i64 {
+        match self.liveness {
+            LivenessClock::Reported => beat.timestamp.timestamp_millis().min(self.wall_ms),
+            LivenessClock::Arrival => self.now(),
+        }
+    }
+
+    /// I3, L1: from when age is counted once this has come.
+    fn heard_by(&self, beat: &Beat<'_>) -> i64 {
+        let before = self.hives.get(beat.hive_id).map_or(i64::MIN, |hive| hive.heard_ms.min(self.now()));
+        before.max(self.sent_ms(beat))
+    }
+
+    fn skew_by(&self, beat: &Beat<'_>) -> i64 {
+        beat.timestamp.timestamp_millis() - self.wall_ms
     }
 
     /// L5.
@@ -339,34 +364,45 @@ impl Oracle {
             return false;
         };
         let since = self.monotonic_ms - tombstone.monotonic_ms;
-        let greater_epoch = match (beat.pair, tombstone.epoch) {
-            (Some((epoch, _)), Some(old)) => epoch > old,
+        let greater = tombstone.key.is_none() || beat.key > tombstone.key;
+        let greater_epoch = match (beat.key, tombstone.key) {
+            (Some(Key::Pair(epoch, _)), Some(Key::Pair(old, _))) => epoch > old,
             _ => false,
         };
         let later = match self.liveness {
             LivenessClock::Reported => beat.timestamp > tombstone.wall,
             LivenessClock::Arrival => since > GRACE_MS,
         };
-        since < TOMBSTONE_MS && !greater_epoch && !later
+        since < TOMBSTONE_MS && !(greater && (greater_epoch || later))
     }
 
     /// I1: what the heartbeat does not name is gone; what it names anew is a new registration (S6), numbered in
     /// order of worker id.
     fn apply(&mut self, beat: Beat<'_>) -> HeartbeatOutcome {
-        let last_heartbeat_ms = match self.liveness {
-            LivenessClock::Reported => beat.timestamp.timestamp_millis().min(self.wall_ms),
-            LivenessClock::Arrival => self.now(),
-        };
+        let (last_heartbeat_ms, heard_ms) = (self.sent_ms(&beat), self.heard_by(&beat));
+        let skew_ms = beat.key.map(|_| self.skew_by(&beat));
         let old = self.hives.remove(beat.hive_id);
         let outcome = match old {
             Some(_) => HeartbeatOutcome::Updated,
             None => HeartbeatOutcome::Registered,
         };
-        let (complaints, refusals) = old.as_ref().map_or((0, 0), |hive| (hive.complaints, hive.refusals));
-        let (mut known, mut arrivals, mut added, removed) = old
-            .map_or((BTreeMap::new(), Vec::new(), 0, 0), |hive| {
-                (hive.workers, hive.arrivals, hive.added, hive.removed)
-            });
+        let mut hive = old.unwrap_or_else(|| Hive {
+            newest: None,
+            superseded: Vec::new(),
+            last_heartbeat_ms,
+            heard_ms,
+            arrivals: Vec::new(),
+            skews: Vec::new(),
+            info: None,
+            capabilities: None,
+            workers: BTreeMap::new(),
+            added: 0,
+            removed: 0,
+            complaints: 0,
+            refusals: 0,
+            applied: 0,
+        });
+        let mut known = std::mem::take(&mut hive.workers);
         let as_they_were = || known.values().map(|worker: &Worker| (*worker.record).clone()).collect();
         let sent: BTreeMap<_, _> = beat
             .workers
@@ -374,35 +410,32 @@ impl Oracle {
             .into_iter()
             .map(|worker| (worker.worker_id.to_string(), worker))
             .collect();
-        let mut workers = BTreeMap::new();
         for (id, record) in sent {
             let (registration, turn) = known.remove(&id).map_or_else(
                 || {
                     self.registrations += 1;
-                    added += 1;
+                    hive.added += 1;
                     (self.registrations, 0)
                 },
                 |worker| (worker.registration, worker.turn),
             );
-            workers.insert(id, Worker { registration, turn, record: Arc::new(record) });
+            hive.workers.insert(id, Worker { registration, turn, record: Arc::new(record) });
         }
-        arrivals.push(self.monotonic_ms);
         self.applied += 1;
-        let hive = Hive {
-            pair: beat.pair,
-            timestamp: beat.timestamp,
-            last_heartbeat_ms,
-            heard_ms: last_heartbeat_ms,
-            arrivals,
-            info: beat.info.cloned(),
-            capabilities: beat.capabilities.map(<[_]>::to_vec),
-            workers,
-            added,
-            removed: removed + known.len() as u64,
-            complaints: complaints + beat.complaints,
-            refusals,
-            applied: self.applied,
-        };
+        // A call is of no order (I6).
+        if let Some(key) = beat.key {
+            hive.newest = Some((key, self.monotonic_ms));
+            hive.superseded.clear();
+        }
+        hive.arrivals.push(self.monotonic_ms);
+        hive.skews.extend(skew_ms);
+        hive.last_heartbeat_ms = last_heartbeat_ms;
+        hive.heard_ms = heard_ms;
+        hive.info = beat.info.cloned();
+        hive.capabilities = beat.capabilities.map(<[_]>::to_vec);
+        hive.removed += known.len() as u64;
+        hive.complaints += beat.complaints;
+        hive.applied = self.applied;
         self.hives.insert(beat.hive_id.into(), hive);
         outcome
     }
@@ -432,12 +465,12 @@ impl Oracle {
             return false;
         };
         let stands = |earlier: &&Tombstone| self.monotonic_ms - earlier.monotonic_ms < TOMBSTONE_MS;
-        let earlier = self.tombstones.get(hive_id).filter(stands).and_then(|earlier| earlier.epoch);
+        let earlier = self.tombstones.get(hive_id).filter(stands).and_then(|earlier| earlier.key);
         let tombstone = Tombstone {
             wall: self.wall(),
             monotonic_ms: self.monotonic_ms,
             // What was heard of before an earlier removal does not come back by a later one.
-            epoch: hive.pair.map(|(epoch, _)| epoch).max(earlier),
+            key: hive.newest.map(|(key, _)| key).max(earlier),
         };
         self.tombstones.insert(hive_id.into(), tombstone);
         true
@@ -456,13 +489,18 @@ impl Oracle {
         silent.sort();
         let guarded = fleet >= 8;
         if guarded && silent.len() * 2 > fleet {
-            let since = *self.mostly_silent_since.get_or_insert(now);
+            // A silence that nobody looked at for long is another one, unless most were not heard since that look.
+            let still = |seen: i64| silent.iter().filter(|(last, _)| *last <= seen).count() * 2 > fleet;
+            let known = self.silences.get(&max_age_ms).copied();
+            let goes_on = known.filter(|(_, seen)| now - seen <= HOLD_MS || still(*seen));
+            let since = goes_on.map_or(now, |(since, _)| since);
+            self.silences.insert(max_age_ms, (since, now));
             if now - since < HOLD_MS {
                 self.told.holds += 1;
                 return Evicted { hives: 0, held: true, remaining: silent.len() };
             }
         } else {
-            self.mostly_silent_since = None;
+            self.silences.remove(&max_age_ms);
         }
         let most = if guarded { (fleet * 15 / 100).max(1) } else { fleet };
         let taken = silent.len().min(most);
@@ -609,6 +647,8 @@ impl Oracle {
             }
             told.workers += 1;
             *if !self.is_live(hive) {
+                let arrived = hive.arrivals.last().copied().expect("a hive is known by a heartbeat");
+                told.stale_by_clock += usize::from(self.monotonic_ms - arrived < WINDOW_MS);
                 &mut told.stale
             } else if record.health_status == WorkerHealth::Unhealthy || hive.is_unhealthy() {
                 &mut told.unhealthy
@@ -660,6 +700,27 @@ fn found(worker: &Worker) -> Found {
 // === impl Hive ===
 
 impl Hive {
+    /// I3.
+    fn takes(&self, key: Key, now_ms: i64) -> bool {
+        let Some((newest, applied_ms)) = self.newest else {
+            return true;
+        };
+        if key >= newest {
+            return key > newest || matches!(key, Key::Time(_));
+        }
+        let gaps: Vec<i64> = self.arrivals.windows(2).map(|two| two[1] - two[0]).collect();
+        let three_means_ms = 3 * gaps.iter().sum::<i64>() / gaps.len().max(1) as i64;
+        let is_old = now_ms - applied_ms >= three_means_ms.clamp(10_000, 60_000);
+        is_old && self.superseded.iter().any(|(less, at_ms)| *less < key && now_ms - at_ms >= SPACING_MS)
+    }
+
+    /// E2: of the block of 8 heartbeats that is not full and the one before, or of the last two.
+    fn clock_skew_ms(&self) -> i64 {
+        let blocks: Vec<_> = self.skews.chunks(8).collect();
+        let last = blocks.iter().rev().take(2).rev().copied().flatten();
+        last.copied().min_by_key(|ms| ms.abs()).unwrap_or(0)
+    }
+
     fn is_unhealthy(&self) -> bool {
         self.info.as_ref().is_some_and(|info| matches!(info.health_status, HiveHealth::Unhealthy { .. }))
     }
@@ -774,6 +835,10 @@ fn pair(epoch: Option<u64>, seq: Option<u64>) -> Result<Option<(u64, u64)>, Fiel
         (Some(_), None) => Err("seq".into()),
         (None, Some(_)) => Err("epoch".into()),
     }
+}
+
+fn key(pair: Option<(u64, u64)>, timestamp: DateTime<Utc>) -> Key {
+    pair.map_or(Key::Time(timestamp), |(epoch, seq)| Key::Pair(epoch, seq))
 }
 
 fn time(text: &str) -> Option<DateTime<Utc>> {

@@ -590,12 +590,15 @@ def test_a_lone_surrogate_in_an_argument_is_refused(registry: HiveRegistry, call
     assert registry.hive_count() == 0
 
 
-def test_a_hive_that_sent_epoch_and_seq_must_go_on_sending_them(registry: HiveRegistry) -> None:
+def test_a_hive_that_sends_no_epoch_and_seq_any_more_is_heard_in_time(
+    registry: HiveRegistry, clock: ManualClock
+) -> None:
     registry.ingest(heartbeat("h", "a", epoch=1, seq=1))
-    before = seen(registry)
-    with pytest.raises(HeartbeatError, match=r"^epoch: "):
-        registry.ingest(heartbeat("h", "b", at=1))
-    assert seen(registry) == before
+    for at in range(1, 10):
+        clock.advance(1)
+        assert registry.ingest(heartbeat("h", "b", at=at)) is HeartbeatOutcome.SUPERSEDED
+    clock.advance(1)
+    assert registry.ingest(heartbeat("h", "b", at=10)) is HeartbeatOutcome.UPDATED
 
 
 def test_what_an_object_raises_when_read_is_raised_here(registry: HiveRegistry) -> None:

@@ -4,16 +4,14 @@ from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
 import polars as pl
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fleet import START, heartbeat, worker
-from hive_registry import Candidate, HeartbeatError, HeartbeatOutcome, HiveRegistry, ManualClock, Reservation, Worker
+from hive_registry import Candidate, HeartbeatOutcome, HiveRegistry, ManualClock, Reservation, Worker
 
 WINDOW = 30
-REORDER = 60
 TOMBSTONE = 600
 HOLD = 300
 NEVER = -1
@@ -25,6 +23,8 @@ WORKERS = ("w0", "w1", "w2")
 MODELS = ("m0", "m1")
 
 Pair: TypeAlias = tuple[int, int]
+# I3: (1, epoch, seq), or (0, timestamp, 0), which is less than any pair.
+Key: TypeAlias = tuple[int, int, int]
 Fields: TypeAlias = dict[str, Any]
 # (hive id, worker id) and what tells one heartbeat's worker from the next one's.
 Seen: TypeAlias = tuple[str, str, str, str, str | None, float | None, int | None]
@@ -71,17 +71,36 @@ class Known:
 
 @dataclass
 class Hive:
-    pair: Pair | None
+    key: Key
     timestamp: int
     heard: int
-    arrived: int
+    applied: int
+    arrivals: list[int]
+    superseded: list[tuple[Key, int]]
     workers: dict[str, Known]
+
+    @property
+    def arrived(self) -> int:
+        return self.arrivals[-1]
+
+    def takes(self, key: Key, now: int) -> bool:
+        """I3."""
+        if key >= self.key:
+            return key > self.key or key[0] == 0
+        span, intervals = self.arrivals[-1] - self.arrivals[0], max(1, len(self.arrivals) - 1)
+        window_ms = min(max(3_000 * span // intervals, 10_000), 60_000)
+        is_old = 1_000 * (now - self.applied) >= window_ms
+        return is_old and any(less < key and now - at >= 1 for less, at in self.superseded)
 
 
 @dataclass
 class Tombstone:
     at: int
-    epoch: int | None
+    key: Key
+
+
+def key_of(at: int, pair: Pair | None) -> Key:
+    return (0, at, 0) if pair is None else (1, *pair)
 
 
 class Model:
@@ -93,24 +112,22 @@ class Model:
         self.tombstones: dict[str, Tombstone] = {}
         self.registrations = 0
         self.turns = 0
-        self.silent_since: int | None = None
+        # By age: since when most are silent, and when that was last seen.
+        self.silences: dict[int, tuple[int, int]] = {}
 
     # Intake: I1, I3, I4, L1, L5.
 
-    def heartbeat(self, hive_id: str, at: int, pair: Pair | None, workers: list[Fields]) -> HeartbeatOutcome | None:
-        """None is refused."""
+    def heartbeat(self, hive_id: str, at: int, pair: Pair | None, workers: list[Fields]) -> HeartbeatOutcome:
         if self.is_barred(hive_id, at, pair):
             return HeartbeatOutcome.REMOVED
         hive = self.hives.get(hive_id)
+        key, heard = key_of(at, pair), min(at, self.now)
         if hive is not None:
-            if hive.pair is not None and pair is None:
-                return None
-            if hive.pair is not None and pair is not None:
-                wins = pair > hive.pair
-            else:
-                wins = pair is not None or at >= hive.timestamp or hive.timestamp - at > REORDER
-            if not wins:
-                hive.arrived = self.now
+            heard = max(heard, hive.heard)
+            if not hive.takes(key, self.now):
+                hive.superseded.append((key, self.now))
+                hive.arrivals.append(self.now)
+                hive.heard = heard
                 return HeartbeatOutcome.SUPERSEDED
         before = {} if hive is None else hive.workers
         after = {}
@@ -122,25 +139,26 @@ class Model:
             else:
                 self.registrations += 1
                 after[name] = Known(hive_id, told, self.registrations)
-        self.hives[hive_id] = Hive(pair, at, min(at, self.now), self.now, after)
+        arrivals = [*([] if hive is None else hive.arrivals), self.now]
+        self.hives[hive_id] = Hive(key, at, heard, self.now, arrivals, [], after)
         return HeartbeatOutcome.REGISTERED if hive is None else HeartbeatOutcome.UPDATED
 
     def is_barred(self, hive_id: str, at: int, pair: Pair | None) -> bool:
         tombstone = self.tombstones.get(hive_id)
         if tombstone is None or self.now - tombstone.at >= TOMBSTONE:
             return False
-        new_boot = pair is not None and tombstone.epoch is not None and pair[0] > tombstone.epoch
-        return not new_boot and at <= tombstone.at
+        key = key_of(at, pair)
+        new_boot = key[0] == tombstone.key[0] == 1 and key[1] > tombstone.key[1]
+        return key <= tombstone.key or not (new_boot or at > tombstone.at)
 
     def remove(self, hive_id: str) -> bool:
         hive = self.hives.pop(hive_id, None)
         if hive is None:
             return False
-        epochs = [] if hive.pair is None else [hive.pair[0]]
-        earlier = self.tombstones.get(hive_id)
-        if earlier is not None and earlier.epoch is not None and self.now - earlier.at < TOMBSTONE:
-            epochs.append(earlier.epoch)
-        self.tombstones[hive_id] = Tombstone(self.now, max(epochs, default=None))
+        key, earlier = hive.key, self.tombstones.get(hive_id)
+        if earlier is not None and self.now - earlier.at < TOMBSTONE:
+            key = max(key, earlier.key)
+        self.tombstones[hive_id] = Tombstone(self.now, key)
         return True
 
     def evict(self, max_age: int) -> tuple[int, bool, int]:
@@ -150,11 +168,15 @@ class Model:
         if fleet >= 8:
             most = max(1, fleet * 15 // 100)
         if fleet >= 8 and 2 * len(silent) > fleet:
-            self.silent_since = self.now if self.silent_since is None else self.silent_since
-            if self.now - self.silent_since < HOLD:
+            since, seen = self.silences.get(max_age, (self.now, self.now))
+            # Nobody looked for long: the same silence only if most were not heard since.
+            if self.now - seen > HOLD and 2 * sum(arrived <= seen for arrived, _ in silent) <= fleet:
+                since = self.now
+            self.silences[max_age] = since, self.now
+            if self.now - since < HOLD:
                 return 0, True, len(silent)
         else:
-            self.silent_since = None
+            self.silences.pop(max_age, None)
         for _, name in sorted(silent)[:most]:
             del self.hives[name]
         return min(len(silent), most), False, max(0, len(silent) - most)
@@ -265,12 +287,8 @@ class Oracle(RuleBasedStateMachine):
         if as_table:
             whole = {name: value for name, value in sent.items() if name != "workers"}
             done = self.registry.ingest_table(pl.DataFrame([whole | each for each in workers]))
-            assert len(done.refused) == (expected is None)
-            counted = [outcome for outcome in HeartbeatOutcome if getattr(done, outcome.value)]
-            assert counted == [outcome for outcome in [expected] if outcome is not None]
-        elif expected is None:
-            with pytest.raises(HeartbeatError, match="epoch"):
-                self.registry.ingest(sent)
+            assert done.refused == ()
+            assert [outcome for outcome in HeartbeatOutcome if getattr(done, outcome.value)] == [expected]
         else:
             assert self.registry.ingest(sent) is expected
 

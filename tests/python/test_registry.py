@@ -678,7 +678,15 @@ def test_the_statistics_of_a_hive(registry: HiveRegistry, clock: ManualClock) ->
         longest_gap=timedelta(seconds=4),
         workers_added=4,
         workers_removed=1,
+        clock_skew=timedelta(0),
     )
+
+
+def test_the_clock_of_a_hive_that_is_off_is_told(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("behind", at=-40))
+    registry.ingest(heartbeat("ahead", at=2.5))
+    ahead, behind = registry.stats().hives
+    assert (ahead.clock_skew, behind.clock_skew) == (timedelta(seconds=2.5), timedelta(seconds=-40))
 
 
 def test_a_superseded_heartbeat_is_a_beat(registry: HiveRegistry) -> None:
@@ -693,7 +701,7 @@ def test_statistics_are_zero_until_a_hive_has_beaten_twice(registry: HiveRegistr
     beat(registry, clock, "h")
     clock.advance(10)
     zero = timedelta(0)
-    assert registry.hive_stats("h") == HiveStats("h", 1, zero, zero, zero, 1, 0)
+    assert registry.hive_stats("h") == HiveStats("h", 1, zero, zero, zero, 1, 0, zero)
 
 
 def test_statistics_list_the_hives_in_order(registry: HiveRegistry, clock: ManualClock) -> None:

@@ -866,3 +866,7 @@ def test_an_explanation_tells_of_silence(registry: HiveRegistry, clock: ManualCl
     registry.ingest(heartbeat("h", "a", "b"))
     clock.advance(30)
     assert "2 with it loaded (2 stale), none of them eligible" in str(registry.explain("m"))
+    registry.ingest(heartbeat("behind", "a", at=0))
+    told = registry.explain("m")
+    assert (told.stale, told.stale_by_clock) == (3, 1)
+    assert "3 with it loaded (3 stale, 1 of the stale by the clock of their hive alone), none" in str(told)

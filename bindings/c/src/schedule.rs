@@ -29,7 +29,7 @@ pub struct Lease {
 }
 
 /// Why a pick goes where it goes. Each worker with the model loaded is counted once, under the first reason that
-/// applies, in the order of the fields from `stale` on.
+/// applies, in the order of the fields from `stale` on, `stale_by_clock` aside.
 #[repr(C)]
 pub struct Explanation {
     /// Workers that have it loaded.
@@ -38,6 +38,9 @@ pub struct Explanation {
     pub eligible: usize,
     /// Their hive was not heard within the liveness window.
     pub stale: usize,
+    /// Of the stale, those whose hive's last heartbeat arrived within the window: what its clock says, and it alone,
+    /// makes them stale. See `clock_skew_ms` of `hive_hive_stats_t`.
+    pub stale_by_clock: usize,
     /// They or their hive are unhealthy.
     pub unhealthy: usize,
     /// They are loading.
@@ -272,6 +275,7 @@ pub unsafe extern "C" fn hive_registry_explain(
             workers: told.workers,
             eligible: told.eligible,
             stale: told.stale,
+            stale_by_clock: told.stale_by_clock,
             unhealthy: told.unhealthy,
             loading: told.loading,
             draining: told.draining,

@@ -57,6 +57,10 @@ pub struct HiveStats {
     pub workers_added: u64,
     /// Workers that vanished since it was registered.
     pub workers_removed: u64,
+    /// How far the hive's clock is ahead of the registry's, milliseconds; negative if it is behind. Of its last 9 to 16
+    /// heartbeats, superseded ones included, the difference between timestamp and arrival that is nearest to 0. 0 until
+    /// it has sent one.
+    pub clock_skew_ms: i64,
     /// What its heartbeats said that counts as not reported: an empty text, a number that is none.
     pub complaints: u64,
     /// The last of these; NULL if none. As `hive_id`, empty from `hive_registry_hive_stats`.
@@ -80,6 +84,7 @@ impl HiveStats {
             longest_gap_ms: ms(beats.longest_gap),
             workers_added: beats.workers_added,
             workers_removed: beats.workers_removed,
+            clock_skew_ms: beats.clock_skew_ms,
             complaints: beats.complaints,
             last_complaint: words(&beats.last_complaint),
             refusals: beats.refusals,

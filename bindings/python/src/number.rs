@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -124,6 +124,12 @@ pub(crate) fn shown(unix_us: i64) -> i64 {
 /// A span that may be longer than a `timedelta` can be is told as the longest.
 pub(crate) fn span(span: Duration) -> Duration {
     span.min(MAX_SPAN)
+}
+
+/// The same either way.
+pub(crate) fn signed_span(ms: i64) -> TimeDelta {
+    let most = MAX_SPAN.as_secs() as i64 * 1_000;
+    TimeDelta::milliseconds(ms.clamp(-most, most))
 }
 
 /// `timedelta.max`, less its fraction of a second.

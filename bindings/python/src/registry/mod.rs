@@ -16,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::error::{HiveRegistryError, Refused, guard};
 use crate::events::Feed;
 use crate::fork::Owned;
-use crate::number::{number, one_of, refused, seconds, size, span, whole};
+use crate::number::{number, one_of, refused, seconds, signed_span, size, span, whole};
 use crate::python::record;
 use crate::snapshot::Snapshot;
 use crate::sweeper::Sweeper;
@@ -222,6 +222,7 @@ fn hive_stats<'py>(py: Python<'py>, stats: &hive::HiveStats) -> PyResult<Bound<'
             span(stats.longest_gap),
             stats.workers_added,
             stats.workers_removed,
+            signed_span(stats.clock_skew_ms),
             stats.complaints,
             stats.last_complaint.as_deref(),
             stats.refusals,

@@ -115,6 +115,7 @@ impl HiveRegistry {
             told.workers,
             told.eligible,
             told.stale,
+            told.stale_by_clock,
             told.unhealthy,
             told.loading,
             told.draining,
