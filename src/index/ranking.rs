@@ -486,9 +486,10 @@ impl Ranking {
     /// Lets others in, between two steps.
     fn step<'r>(&'r self, mut open: Open<'r>) -> Open<'r> {
         self.refresh(&mut open);
-        let Open { book, pin } = open;
-        unlock_fair(book);
-        drop(pin);
+        {
+            let Open { book, pin: _pin } = open;
+            unlock_fair(book);
+        }
         self.open()
     }
 
