@@ -220,12 +220,8 @@ impl Core {
     #[cold]
     pub(crate) fn reap_of(&self, slot: &Arc<Slot>, now: i64) {
         let reaping = self.leases.reaper.lock();
-        let due = self.give_back(Some(slot), now);
+        self.give_back(Some(slot), now);
         unlock_fair(reaping);
-        if due == 0 {
-            // Renewed, or given back meanwhile: it stands too early in its rankings.
-            self.sync(slot);
-        }
     }
 
     pub(crate) fn lease(&self, model: &str, lease: Duration) -> Option<Lease> {

@@ -284,7 +284,7 @@ const CALLS: [Call; 43] = [
                 ..HiveInfo::default()
             },
             timestamp: world.stamp.into(),
-            workers: vec![process()],
+            workers: Some(vec![process()]),
             ..Default::default()
         };
         let _ = world.registry.update_hive(heartbeat);

@@ -352,8 +352,15 @@ impl Ranking {
         loop {
             for _ in 0..STEP {
                 let Some(at) = open.book.ranked.best() else {
-                    let due = open.book.due(view);
-                    return (open, due.map_or(Best::Nobody, Best::Due));
+                    let Some(entry) = open.book.due(view) else {
+                        return (open, Best::Nobody);
+                    };
+                    // By now its lease may have been renewed, or given back.
+                    self.settle(&mut open.book, &entry);
+                    if entry.slot.word().is_full() && entry.slot.due() <= view.monotonic {
+                        return (open, Best::Due(entry.slot));
+                    }
+                    continue;
                 };
                 let stored = open.book.ranked.key(at);
                 if let Some(fit) = self.examine(&mut open.book, at, view) {
@@ -563,9 +570,10 @@ impl Book {
     }
 
     /// Whoever is full, and whose lease has run out first.
-    fn due(&self, view: &View<'_>) -> Option<Arc<Slot>> {
-        let is_due = self.parked.least() != Key::NEVER && self.parked.least().deadline() <= view.monotonic;
-        is_due.then(|| self.parked.get(self.parked.best()?).map(|entry| entry.slot.clone()))?
+    fn due(&self, view: &View<'_>) -> Option<Entry> {
+        let least = self.parked.least();
+        let is_due = least != Key::NEVER && least.deadline() <= view.monotonic;
+        self.parked.get(self.parked.best().filter(|_| is_due)?).cloned()
     }
 
     fn list(&mut self, position: u32) -> (&mut Tournament<Entry>, usize) {
