@@ -16,7 +16,7 @@ pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since any fixed moment. Should never go back.
     fn monotonic_ms(&self) -> i64;
 
-    /// Called before each heartbeat and each sweep, but not before a pick: for what a clock would rather not look up
+    /// Called before each heartbeat, each sweep and each lease, but not before a pick: for what a clock would rather not look up
     /// each time it is asked.
     fn refresh(&self) {}
 }

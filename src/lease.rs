@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::clock::millis;
 use crate::core::Core;
+use crate::hive::Now;
 use crate::names::HiveId;
 use crate::reservation::Hold;
 use crate::slot::Slot;
@@ -226,7 +227,7 @@ impl Core {
 
     pub(crate) fn lease(&self, model: &str, lease: Duration) -> Option<Lease> {
         // The clocks first: should a user's clock panic, nothing has been counted.
-        let (wall, now) = (self.config.clock.wall_ms(), self.config.clock.monotonic_ms());
+        let Now { wall_ms: wall, monotonic_ms: now } = self.read_clocks();
         let _ = (0..REAPED_BY_LEASES).find(|_| !self.reap_some(now));
         loop {
             let Hold { slot, worker, .. } = self.reserve(model)?;
@@ -242,8 +243,8 @@ impl Core {
     }
 
     pub(crate) fn renew_lease(&self, id: u64, lease: Duration) -> bool {
+        let now = self.read_clocks().monotonic_ms;
         self.reap();
-        let now = self.config.clock.monotonic_ms();
         self.leases.renew(id, now, deadline(now, lease))
     }
 
