@@ -99,6 +99,8 @@ pub use builder::{
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{ConfigError, HeartbeatError};
+#[doc(hidden)]
+pub use error::said;
 pub use events::{Event, EventKind, FeedError, Subscription};
 pub use eviction::{Eviction, GUARDED_FLEET, MAX_EVICTED_PERCENT, MAX_HOLD};
 pub use heartbeat_registry::{HeartbeatItem, HeartbeatRegistry};

@@ -222,6 +222,7 @@ static void ranges() {
     CHECK(std::count_if(workers.begin(), workers.end(), [](hive::WorkerView w) { return w.model_id() == "m"; }) == 2);
     CHECK(registry.find_idle_workers().size() == 2);
     CHECK(registry.find_workers_by_model("m").size() == 2 && registry.find_workers_by_model("?").empty());
+    CHECK(registry.find_workers_with_model("m").size() == 2 && registry.find_workers_with_model("?").empty());
     CHECK(registry.find_workers_by_backend("cuda").empty());
     CHECK(registry.find_workers_with_capacity(1).empty());
     CHECK(registry.get_workers_on_hive("h").size() == 2 && registry.get_workers_on_hive("?").empty());
@@ -372,6 +373,16 @@ static void policies() {
         return it.worker.id() == "a" ? std::nullopt : std::optional(1.0);
     })->id() == "b");
     CHECK(kept.size() == 2 && !kept[0].id().empty());
+    // Scores that are equal go by turns: the least is the one reserved least recently.
+    std::vector<std::uint64_t> seen;
+    std::string drawn;
+    for (int at = 0; at < 4; ++at) {
+        seen.clear();
+        const auto held = registry.reserve_with("m", [&](const hive::Candidate& it) { return seen.push_back(it.turn), 0; });
+        CHECK(held && seen.size() == 2 && seen[0] != seen[1]);
+        drawn += held->worker().id();
+    }
+    CHECK(drawn == "abab" || drawn == "baba");
     auto counter = [calls = 0](const hive::Candidate&) mutable { return static_cast<double>(++calls); };
     CHECK(registry.pick("m", counter) && *registry.pick("m", hive::Policy::least_loaded()));
     // A score that is not a number passes a candidate over.
