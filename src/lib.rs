@@ -98,9 +98,9 @@ pub use builder::{
     DEFAULT_WORKER_VRAM_GB, HiveRegistryBuilder, Limits, LivenessClock, StaleMode,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use error::{ConfigError, HeartbeatError};
 #[doc(hidden)]
 pub use error::said;
+pub use error::{ConfigError, HeartbeatError};
 pub use events::{Event, EventKind, FeedError, Subscription};
 pub use eviction::{Eviction, GUARDED_FLEET, MAX_EVICTED_PERCENT, MAX_HOLD};
 pub use heartbeat_registry::{HeartbeatItem, HeartbeatRegistry};
