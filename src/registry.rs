@@ -152,7 +152,7 @@ impl HiveRegistry {
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
         self.take_json(body, Some(hive_id), |body| match body {
             Body::Plain(_) => named(hive_id, body.hive_id()),
-            Body::Telemetry(_) => Err(HeartbeatError::malformed("hive_id", "not of the plain form")),
+            Body::Telemetry(_) => Err(HeartbeatError::malformed("hive_id", "missing field `hive_id`")),
         })
     }
 
@@ -163,7 +163,7 @@ impl HiveRegistry {
     /// What [`HeartbeatError`] says; then nothing changed.
     pub fn update_hive_json(&self, body: &[u8]) -> Result<HeartbeatOutcome, HeartbeatError> {
         self.take_json(body, None, |body| match body {
-            Body::Plain(_) => Err(HeartbeatError::malformed("hive", "not of the telemetry form")),
+            Body::Plain(_) => Err(HeartbeatError::malformed("hive", "missing field `hive`")),
             Body::Telemetry(_) => Ok(()),
         })
     }

@@ -159,38 +159,50 @@ static void equal_scores_go_round(void) {
     hive_clock_free(clock);
 }
 
-/* Wants "a" alone, and fills it while it looks at it. */
+/* Takes "a" to "h", and whom it is about to choose goes to another, one after the other. */
 typedef struct {
     const hive_registry_t *registry;
-    hive_reservation_t *taken;
+    hive_reservation_t *taken[8];
+    size_t len;
 } rival_t;
 
-static bool only_a(void *user, const hive_candidate_t *candidate, double *out_score) {
+static bool only(void *user, const hive_candidate_t *candidate, double *out_score) {
     *out_score = 0;
+    return hive_worker_id(candidate->worker).ptr[0] == *(const char *)user;
+}
+
+static bool loses(void *user, const hive_candidate_t *candidate, double *out_score) {
     rival_t *rival = user;
-    if (hive_worker_id(candidate->worker).ptr[0] != 'a')
-        return false;
-    if (rival->registry != NULL) {
-        rival_t alone = {0};
-        hive_policy_t inner = {.kind = HIVE_POLICY_SCORE, .score = only_a, .user = &alone};
-        CHECK_STATUS(hive_registry_reserve_with(rival->registry, TEXT("m"), &inner, &rival->taken), HIVE_OK);
+    char name = hive_worker_id(candidate->worker).ptr[0];
+    if (rival->len < LEN(rival->taken) && name == "abcdefgh"[rival->len]) {
+        hive_policy_t other = {.kind = HIVE_POLICY_SCORE, .score = only, .user = &name};
+        CHECK_STATUS(hive_registry_reserve_with(rival->registry, TEXT("m"), &other,
+                                                &rival->taken[rival->len++]),
+                     HIVE_OK);
     }
-    return true;
+    *out_score = name;
+    return name != 'z';
 }
 
 /* Nobody is chosen rather than one whom the policy passes over. */
-static void who_is_passed_over_is_not_chosen_after_a_lost_race(void) {
+static void who_is_passed_over_is_not_chosen_after_lost_races(void) {
     hive_clock_t *clock = clock_new();
     hive_registry_t *registry = registry_on(clock);
-    hive_worker_report_t workers[] = {worker("a", "m"), worker("b", "m")};
-    workers[0].max_concurrency = (hive_opt_u32_t){true, 1};
-    beat(registry, "gpu-1", 0, workers, 2);
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "z"};
+    hive_worker_report_t workers[LEN(names)];
+    for (size_t at = 0; at < LEN(names); at++) {
+        workers[at] = worker(names[at], "m");
+        workers[at].max_concurrency = (hive_opt_u32_t){true, 1};
+    }
+    beat(registry, "gpu-1", 0, workers, LEN(names));
     rival_t rival = {.registry = registry};
-    hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = only_a, .user = &rival};
+    hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = loses, .user = &rival};
     hive_reservation_t *held = NULL;
     CHECK_STATUS(hive_registry_reserve_with(registry, TEXT("m"), &policy, &held), HIVE_NONE);
-    CHECK(held == NULL && rival.taken != NULL);
-    hive_reservation_free(rival.taken);
+    CHECK(held == NULL && rival.len == LEN(rival.taken));
+    CHECK_EQ(picks(registry, NULL), 'z');
+    for (size_t at = 0; at < rival.len; at++)
+        hive_reservation_free(rival.taken[at]);
     hive_registry_free(registry);
     hive_clock_free(clock);
 }
@@ -342,7 +354,7 @@ int main(void) {
     the_rules_that_are_built_in();
     the_lowest_score_wins();
     equal_scores_go_round();
-    who_is_passed_over_is_not_chosen_after_a_lost_race();
+    who_is_passed_over_is_not_chosen_after_lost_races();
     a_score_that_is_not_written_passes_over();
     a_score_may_call_the_registry();
     who_went_while_it_was_looked_at_is_not_picked();
