@@ -1447,8 +1447,8 @@ enum hive_status_t hive_registry_evict_stale(const struct hive_registry_t *regis
                                              struct hive_eviction_t *out_eviction);
 
 /**
- * The best worker for the model: healthy before degraded, then the lowest load; an idle worker of any model if none
- * that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
+ * The best worker for the model: healthy before degraded, the lowest load, then the one reserved least recently; an
+ * idle worker of any model if none that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
  * `hive_registry_reserve_worker_for_model`. O(1), waits for nobody, allocates nothing.
  */
 enum hive_status_t hive_registry_find_best_worker_for_model(const struct hive_registry_t *registry,

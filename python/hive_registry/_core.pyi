@@ -311,7 +311,7 @@ class Table:
 
 @final
 class Snapshot:
-    """A copy of everything at one moment: each hive is as one heartbeat left it, never a mixture.
+    """A copy of everything at about one moment: each hive is as one heartbeat left it, never a mixture.
 
     It does not change, and may be used in other processes' memory after `fork()`.
     """

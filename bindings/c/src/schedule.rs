@@ -57,8 +57,8 @@ pub struct Explanation {
 
 // === picks ===
 
-/// The best worker for the model: healthy before degraded, then the lowest load; an idle worker of any model if none
-/// that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
+/// The best worker for the model: healthy before degraded, the lowest load, then the one reserved least recently; an
+/// idle worker of any model if none that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
 /// `hive_registry_reserve_worker_for_model`. O(1), waits for nobody, allocates nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hive_registry_find_best_worker_for_model(
