@@ -55,8 +55,8 @@ class Sticky:
     def policy(self, conversation: str) -> Score:
         """A policy sees candidates, not requests. So this makes one for each request."""
         home = self.homes.get(conversation)
-        return lambda candidate: candidate.reservations - self.worth * (
-            (candidate.hive_id, candidate.worker_id) == home
+        return lambda candidate: (
+            candidate.reservations - self.worth * ((candidate.hive_id, candidate.worker_id) == home)
         )
 
     def served(self, conversation: str, reservation: Reservation) -> bool:

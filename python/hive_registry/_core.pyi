@@ -326,9 +326,9 @@ class Snapshot:
     def workers(self) -> Table:
         """One row a worker, by hive id, then worker id; made when first asked for, by a thread for each core.
 
-        The fields of `Worker` but `process`, and: `timestamp`, when its hive was heard; `reservations`; `load`, an order
-        and not a measure: less is better; `online`, whether its hive was heard within the liveness window. `HiveRegistry.ingest_table`
-        takes it as it is.
+        The fields of `Worker` but `process`, and: `timestamp`, when its hive was heard; `reservations`; `load`, an
+        order and not a measure: less is better; `online`, whether its hive was heard within the liveness window.
+        `HiveRegistry.ingest_table` takes it as it is.
         """
     @property
     def hives(self) -> Table:
@@ -357,8 +357,8 @@ class HiveRegistry:
             default.
         clock: a `ManualClock` to go by, instead of the system's clocks.
         seed: fixes every random choice.
-        assumed_concurrency: requests at once that a worker is ranked by when it reports no `max_concurrency`, which then
-            does not limit it: at least 1; 16 by default.
+        assumed_concurrency: requests at once that a worker is ranked by when it reports no `max_concurrency`, which
+            then does not limit it: at least 1; 16 by default.
         tie_seed: shuffles the order of workers that are alike in all else, which is that of registration by default:
             for several registries of one fleet, each with another seed.
 

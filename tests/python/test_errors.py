@@ -1,10 +1,10 @@
+import importlib
 import os
 import pickle
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from fleet import START, heartbeat, worker
@@ -20,6 +20,7 @@ from hive_registry import (
     _core,
 )
 
+pa: Any = importlib.import_module("pyarrow")
 panic = getattr(_core, "_panic", None)
 
 

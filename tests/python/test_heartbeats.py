@@ -516,12 +516,16 @@ def test_every_call_takes_what_ingest_takes(clock: ManualClock, heartbeat_: Any)
 
 
 @pytest.mark.parametrize(
-    "number", [-1, 1.5, -0.5, None, float("nan"), float("inf")], ids=["negative", "part", "percent", "None", "NaN", "inf"]
+    "number",
+    [-1, 1.5, -0.5, None, float("nan"), float("inf")],
+    ids=["negative", "part", "percent", "None", "NaN", "inf"],
 )
 @pytest.mark.parametrize("field", ["pid", "rss_mb", "uptime_s", "vram_mb", "total_vram_mb"])
 def test_update_workers_takes_a_number_that_is_none(registry: HiveRegistry, field: str, number: float | None) -> None:
     assert registry.update_workers("h", [asdict(PROCESS) | {field: number}]) is HeartbeatOutcome.REGISTERED
-    (process,) = registry.get_workers("h") or ()
+    processes = registry.get_workers("h")
+    assert processes is not None
+    (process,) = processes
     assert getattr(process, field) == 0
     stats = registry.hive_stats("h")
     assert stats is not None
@@ -598,13 +602,13 @@ def test_update_hive_state_refuses_the_heartbeat_of_another_hive(registry: HiveR
 
 
 def test_update_hive_state_refuses_the_telemetry_form(registry: HiveRegistry) -> None:
-    with pytest.raises(HeartbeatError, match="^hive_id: missing field `hive_id`$"):
+    with pytest.raises(HeartbeatError, match=r"^hive_id: missing field `hive_id`$"):
         registry.update_hive_state("h", TELEMETRY)
     assert registry.hive_count() == 0
 
 
 def test_update_hive_refuses_the_plain_form(registry: HiveRegistry) -> None:
-    with pytest.raises(HeartbeatError, match="^hive: missing field `hive`$"):
+    with pytest.raises(HeartbeatError, match=r"^hive: missing field `hive`$"):
         registry.update_hive(heartbeat("h"))
     assert registry.hive_count() == 0
 
