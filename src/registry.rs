@@ -178,7 +178,7 @@ impl HiveRegistry {
         hive_id: &str,
         processes: &[u8],
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
-        let read = self.bounded(processes).and_then(|processes| wire::read(processes));
+        let read = self.bounded(processes).and_then(wire::read);
         read.and_then(|processes: Vec<_>| self.try_update_workers(hive_id, &processes))
             .or_else(|error| self.0.refused(Some(hive_id), error))
     }
