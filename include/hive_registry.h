@@ -241,7 +241,8 @@ typedef enum hive_operational_t {
  */
 typedef enum hive_policy_kind_t {
     /**
-     * Healthy before degraded, then the lowest load: the rule of `hive_registry_find_best_worker_for_model`. O(1).
+     * Healthy before degraded, the lowest load, then the one reserved least recently: the rule of
+     * `hive_registry_find_best_worker_for_model`. O(1).
      */
     HIVE_POLICY_LEAST_LOADED = 0,
     /**
@@ -747,6 +748,16 @@ typedef struct hive_config_t {
      * Devices that one hive declares; 256.
      */
     struct hive_opt_u64_t max_devices_per_hive;
+    /**
+     * Requests at once that a worker is ranked by when it does not say how many it takes, which then does not limit it:
+     * at least 1; 16.
+     */
+    struct hive_opt_u32_t assumed_concurrency;
+    /**
+     * Shuffles the order of workers that are alike in all else, which is that of registration where it is not set: for
+     * several registries of one fleet, each with another seed.
+     */
+    struct hive_opt_u64_t tie_seed;
 } hive_config_t;
 
 /**
@@ -810,17 +821,22 @@ typedef struct hive_candidate_t {
      */
     const struct hive_worker_t *worker;
     /**
-     * Its load: 1,000 times GPU percent plus the percentage of its places reserved; less is better.
+     * Its load: less is better. An order, not a measure: to be compared with others, and nothing else.
      */
     uint64_t load;
     /**
      * Reservations it holds.
      */
     uint32_t reservations;
+    /**
+     * Its place among those that are alike: the least is the one reserved least recently, before it those never
+     * reserved, in the order of registration. No two are alike.
+     */
+    uint64_t turn;
 } hive_candidate_t;
 
 /**
- * Scores a candidate: the lowest wins, the first of equal ones. False, or a score that is NaN, passes it over.
+ * Scores a candidate: the lowest wins, of equal ones the one reserved least recently, as `turn` says. False, or a score that is NaN, passes it over.
  *
  * Called without any lock held, once for each candidate each time the registry asks, on the thread that picks. It may
  * call the registry, also to pick, and any function of this library, but free nothing that the pick under way uses. It
@@ -925,7 +941,7 @@ typedef struct hive_worker_snapshot_t {
      */
     uint32_t reservations;
     /**
-     * Its load: 1,000 times GPU percent plus the percentage of its places reserved.
+     * Its load: an order, not a measure.
      */
     uint64_t load;
 } hive_worker_snapshot_t;
@@ -962,6 +978,12 @@ typedef struct hive_hive_stats_t {
      * Workers that vanished since it was registered.
      */
     uint64_t workers_removed;
+    /**
+     * How far the hive's clock is ahead of the registry's, milliseconds; negative if it is behind. Of its last 9 to 16
+     * heartbeats, superseded ones included, the difference between timestamp and arrival that is nearest to 0. 0 until
+     * it has sent one.
+     */
+    int64_t clock_skew_ms;
     /**
      * What its heartbeats said that counts as not reported: an empty text, a number that is none.
      */
@@ -1350,7 +1372,8 @@ enum hive_status_t hive_registry_list_all_workers(const struct hive_registry_t *
                                                   struct hive_worker_list_t **out_workers);
 
 /**
- * Workers whose state is "Idle". O(k log k) in them.
+ * Workers whose state is "Idle". As all functions named `find_`: under HIVE_STALE_EXCLUDE of live hives only, for they
+ * tell who could be given work. O(k log k) in them.
  */
 enum hive_status_t hive_registry_find_idle_workers(const struct hive_registry_t *registry,
                                                    struct hive_worker_list_t **out_workers);
@@ -1362,6 +1385,14 @@ enum hive_status_t hive_registry_find_workers_by_model(const struct hive_registr
                                                        const char *model_id,
                                                        size_t model_id_len,
                                                        struct hive_worker_list_t **out_workers);
+
+/**
+ * The same as `hive_registry_find_workers_by_model`, by its other name.
+ */
+enum hive_status_t hive_registry_find_workers_with_model(const struct hive_registry_t *registry,
+                                                         const char *model_id,
+                                                         size_t model_id_len,
+                                                         struct hive_worker_list_t **out_workers);
 
 /**
  * Workers that compute on `backend`; ASCII case does not matter.
@@ -1416,8 +1447,8 @@ enum hive_status_t hive_registry_evict_stale(const struct hive_registry_t *regis
                                              struct hive_eviction_t *out_eviction);
 
 /**
- * The best worker for the model: healthy before degraded, then the lowest load; an idle worker of any model if none
- * that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
+ * The best worker for the model: healthy before degraded, the lowest load, then the one reserved least recently; an
+ * idle worker of any model if none that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
  * `hive_registry_reserve_worker_for_model`. O(1), waits for nobody, allocates nothing.
  */
 enum hive_status_t hive_registry_find_best_worker_for_model(const struct hive_registry_t *registry,
@@ -1426,8 +1457,8 @@ enum hive_status_t hive_registry_find_best_worker_for_model(const struct hive_re
                                                             struct hive_worker_t **out_worker);
 
 /**
- * Chooses by another policy; NULL is the default rule. HIVE_NONE if it chose nobody. If those it chose had gone, three
- * times running, the default rule decides.
+ * Chooses by another policy; NULL is the default rule. If the one it chose has gone it is asked again, 64 times at most.
+ * HIVE_NONE if it chose nobody: whom a policy passes over is not chosen, whatever others do meanwhile.
  *
  * Errors: HIVE_INVALID_ARGUMENT.
  */
@@ -1448,8 +1479,8 @@ enum hive_status_t hive_registry_reserve_worker_for_model(const struct hive_regi
                                                           struct hive_reservation_t **out_reservation);
 
 /**
- * Chooses by another policy, as `hive_registry_pick`, and counts the reservation. If those it chose had gone or were
- * taken, three times running, the default rule decides.
+ * Chooses by another policy, as `hive_registry_pick`, and counts the reservation: of whom it chose, if a place is free
+ * there. If none is, the policy is asked again, 64 times at most; then nobody is chosen.
  *
  * Errors: HIVE_INVALID_ARGUMENT.
  */
@@ -1681,8 +1712,8 @@ bool hive_stats_hive(const struct hive_stats_t *stats, size_t at, struct hive_hi
 void hive_stats_free(struct hive_stats_t *stats);
 
 /**
- * Why the last call of this thread that failed did: field, value and bound. Empty if none has failed. Valid
- * until the next call of this thread that fails.
+ * Why the last call of this thread that failed did: field, value and bound, in at most 512 bytes. Empty if none has
+ * failed. Valid until the next call of this thread that fails.
  */
 struct hive_str_t hive_last_error_message(void);
 

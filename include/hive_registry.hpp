@@ -822,8 +822,11 @@ public:
 /// One worker that may be chosen; valid during the call it is given to.
 struct Candidate {
     WorkerView worker;
+    /// An order, not a measure: less is better.
     std::uint64_t load;
     std::uint32_t reservations;
+    /// Its place among those that are alike: the least is the one reserved least recently. No two are alike.
+    std::uint64_t turn;
 };
 
 /// A way to choose. Another is anything that takes a const Candidate& and gives a std::optional<double>.
@@ -859,7 +862,7 @@ struct Scorer {
             return false;
         }
         try {
-            const Candidate candidate{WorkerView(it->worker), it->load, it->reservations};
+            const Candidate candidate{WorkerView(it->worker), it->load, it->reservations, it->turn};
             const std::optional<double> score = self.score(candidate);
             *out_score = score.value_or(0);
             return score.has_value();
@@ -946,6 +949,8 @@ struct Config {
     /// None for the system's. Need not outlive the registry.
     const ManualClock* clock = nullptr;
     std::optional<std::uint64_t> max_devices_per_hive;
+    std::optional<std::uint32_t> assumed_concurrency;
+    std::optional<std::uint64_t> tie_seed;
 };
 
 /// A live registry of hives and their workers.
@@ -1044,6 +1049,9 @@ public:
     WorkerList find_workers_by_model(std::string_view model_id) const {
         return list<WorkerList>(hive_registry_find_workers_by_model, detail::ptr(model_id), model_id.size());
     }
+    WorkerList find_workers_with_model(std::string_view model_id) const {
+        return list<WorkerList>(hive_registry_find_workers_with_model, detail::ptr(model_id), model_id.size());
+    }
     WorkerList find_workers_by_backend(std::string_view backend) const {
         return list<WorkerList>(hive_registry_find_workers_by_backend, detail::ptr(backend), backend.size());
     }
@@ -1069,7 +1077,8 @@ public:
     std::optional<Worker> pick(std::string_view model_id, const Policy& policy) const {
         return about<Worker>(hive_registry_pick, model_id, policy.get());
     }
-    /// The candidate for which `score` gives the lowest number; what it throws comes out of here.
+    /// The candidate for which `score` gives the lowest number, of equal ones the one reserved least recently; what it
+    /// throws comes out of here.
     template <class Score, detail::IfScore<Score> = 0>
     std::optional<Worker> pick(std::string_view model_id, Score&& score) const {
         return by_score<Worker>(hive_registry_pick, model_id, score);
@@ -1153,6 +1162,8 @@ private:
         c.seed = detail::to_c(config.seed);
         c.clock = config.clock != nullptr ? config.clock->get() : nullptr;
         c.max_devices_per_hive = detail::to_c(config.max_devices_per_hive);
+        c.assumed_concurrency = detail::to_c(config.assumed_concurrency);
+        c.tie_seed = detail::to_c(config.tie_seed);
         return detail::made<Handle>(hive_registry_new, &c);
     }
 

@@ -82,6 +82,12 @@ pub(crate) fn quote(value: &str) -> String {
     shown
 }
 
+/// What an error says, cut where it is too long: for the bindings, which word errors of their own.
+#[must_use]
+pub fn said(text: &str) -> String {
+    cut(text, MAX_ERROR_BYTES)
+}
+
 /// Of what is longer than `most` bytes the beginning and the end, where a parser says line and column.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {

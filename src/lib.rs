@@ -43,8 +43,8 @@
 //!   [`StaleMode::Ignore`], one whose hive was silent for the liveness window. If an eligible worker exists
 //!   during the whole call, the call finds one.
 //! - **Iterating.** Lists copy references, one shard at a time, and order them; two lists of one unchanged
-//!   state agree. They tell what is registered, live or not: age filters only picks and what says active,
-//!   online or available.
+//!   state agree. `list_`, `get_` and counts tell what is registered, live or not; `find_`, as picks, names workers of
+//!   live hives only, unless asked for others by [`StaleMode::Ignore`].
 //! - **Removing.** [`remove_hive`](HiveRegistry::remove_hive) takes everything out before it returns.
 //!   Reservations of a worker that goes end with it.
 //! - **Locks.** No guard of an internal lock reaches the caller, and no lock is held while a user's
@@ -98,6 +98,8 @@ pub use builder::{
     DEFAULT_WORKER_VRAM_GB, HiveRegistryBuilder, Limits, LivenessClock, StaleMode,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
+#[doc(hidden)]
+pub use error::said;
 pub use error::{ConfigError, HeartbeatError};
 pub use events::{Event, EventKind, FeedError, Subscription};
 pub use eviction::{Eviction, GUARDED_FLEET, MAX_EVICTED_PERCENT, MAX_HOLD};

@@ -94,11 +94,10 @@ impl HiveRegistry {
         hive_id: &str,
         payload: HiveHeartbeatPayload,
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
-        if payload.hive_id != hive_id {
-            let bound = format_args!("the hive_id it is given for, {hive_id:?}");
-            return self.0.refused(Some(hive_id), wire::invalid("hive_id", &payload.hive_id, bound));
+        match named(hive_id, &payload.hive_id) {
+            Ok(()) => self.ingest_payload(&payload),
+            Err(error) => self.0.refused(Some(hive_id), error),
         }
-        self.ingest_payload(&payload)
     }
 
     /// Applies a heartbeat that the caller keeps: for replays, which fill one payload again and again.
@@ -138,14 +137,84 @@ impl HiveRegistry {
     /// assert_eq!(registry.hive_count(), 0);
     /// ```
     pub fn ingest_json(&self, body: &[u8]) -> Result<HeartbeatOutcome, HeartbeatError> {
-        let bound = self.0.config.limits.heartbeat_bytes;
-        if let Some((known, _)) = body.split_at_checked(bound).filter(|(_, beyond)| !beyond.is_empty()) {
-            let error = HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: body.len(), bound };
-            return self.0.refused(wire::sketch(known).hive_id.as_deref(), error);
+        self.take_json(body, None, |_| Ok(()))
+    }
+
+    /// As [`ingest_json`](Self::ingest_json), of the plain form alone and of this hive alone.
+    ///
+    /// # Errors
+    ///
+    /// What [`HeartbeatError`] says; then nothing changed.
+    pub fn update_hive_state_json(
+        &self,
+        hive_id: &str,
+        body: &[u8],
+    ) -> Result<HeartbeatOutcome, HeartbeatError> {
+        self.take_json(body, Some(hive_id), |body| match body {
+            Body::Plain(_) => named(hive_id, body.hive_id()),
+            Body::Telemetry(_) => Err(HeartbeatError::malformed("hive_id", "missing field `hive_id`")),
+        })
+    }
+
+    /// As [`ingest_json`](Self::ingest_json), of the telemetry form alone.
+    ///
+    /// # Errors
+    ///
+    /// What [`HeartbeatError`] says; then nothing changed.
+    pub fn update_hive_json(&self, body: &[u8]) -> Result<HeartbeatOutcome, HeartbeatError> {
+        self.take_json(body, None, |body| match body {
+            Body::Plain(_) => Err(HeartbeatError::malformed("hive", "missing field `hive`")),
+            Body::Telemetry(_) => Ok(()),
+        })
+    }
+
+    /// As [`update_workers`](Self::update_workers), from a JSON array of processes.
+    ///
+    /// # Errors
+    ///
+    /// What [`HeartbeatError`] says; then nothing changed.
+    pub fn update_workers_json(
+        &self,
+        hive_id: &str,
+        processes: &[u8],
+    ) -> Result<HeartbeatOutcome, HeartbeatError> {
+        let read = self.bounded(processes).and_then(wire::read);
+        read.and_then(|processes: Vec<_>| self.try_update_workers(hive_id, &processes))
+            .or_else(|error| self.0.refused(Some(hive_id), error))
+    }
+
+    /// Of a heartbeat that must be this hive's, the refusal is, too.
+    fn take_json(
+        &self,
+        body: &[u8],
+        hive_id: Option<&str>,
+        fits: impl FnOnce(&Body<'_>) -> Result<(), HeartbeatError>,
+    ) -> Result<HeartbeatOutcome, HeartbeatError> {
+        let json = match self.bounded(body) {
+            Ok(json) => json,
+            Err(error) => {
+                let known = || wire::sketch(&body[..self.0.config.limits.heartbeat_bytes]).hive_id;
+                return match hive_id {
+                    None => self.0.refused(known().as_deref(), error),
+                    whose => self.0.refused(whose, error),
+                };
+            }
+        };
+        match wire::parse(json) {
+            Ok(body) => match fits(&body) {
+                Ok(()) => self.take(body),
+                Err(error) => self.0.refused(hive_id.or(Some(body.hive_id())), error),
+            },
+            Err(Unread { error, hive_id: known }) => self.0.refused(hive_id.or(known.as_deref()), error),
         }
-        match wire::parse(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)) {
-            Ok(body) => self.take(body),
-            Err(Unread { error, hive_id }) => self.0.refused(hive_id.as_deref(), error),
+    }
+
+    /// JSON that is not too long, less the byte order mark before it.
+    fn bounded<'j>(&self, json: &'j [u8]) -> Result<&'j [u8], HeartbeatError> {
+        let bound = self.0.config.limits.heartbeat_bytes;
+        match json.len() > bound {
+            true => Err(HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: json.len(), bound }),
+            false => Ok(json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json)),
         }
     }
 
@@ -160,13 +229,14 @@ impl HiveRegistry {
         hive_id: &str,
         processes: Vec<ProcessStats>,
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
+        let processes: Vec<_> = processes.iter().map(ProcessTwin::from).collect();
         self.try_update_workers(hive_id, &processes).or_else(|error| self.0.refused(Some(hive_id), error))
     }
 
     fn try_update_workers(
         &self,
         hive_id: &str,
-        processes: &[ProcessStats],
+        processes: &[ProcessTwin<'_>],
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
         wire::check_id("hive_id", hive_id)?;
         loop {
@@ -174,10 +244,9 @@ impl HiveRegistry {
             let seen = self.get_hive_state(hive_id);
             let info = seen.as_ref().and_then(|state| state.hive.as_deref());
             let capabilities = seen.as_ref().and_then(|state| state.capabilities.as_deref());
-            let processes: Vec<_> = processes.iter().map(ProcessTwin::from).collect();
             let now = wall_time(self.0.config.clock.wall_ms());
             let limits = &self.0.config.limits;
-            let (workers, complaints) = wire::processes(&processes, info, capabilities, now, limits)?;
+            let (workers, complaints) = wire::processes(processes, info, capabilities, now, limits)?;
             let source = Source::Call { seen: seen.clone() };
             if let Some(outcome) = self.0.apply(hive_id, Update { source, workers: Some(workers) })? {
                 self.0.complained(hive_id, &complaints);
@@ -200,6 +269,14 @@ impl HiveRegistry {
         });
         applied.or_else(|error| self.0.refused(Some(body.hive_id()), error))
     }
+}
+
+/// Whether a heartbeat is of the hive that it is given for (I2).
+fn named(hive_id: &str, found: &str) -> Result<(), HeartbeatError> {
+    if found == hive_id {
+        return Ok(());
+    }
+    Err(wire::invalid("hive_id", found, format_args!("the hive_id it is given for, {hive_id:?}")))
 }
 
 /// # Hives

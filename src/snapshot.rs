@@ -42,7 +42,7 @@ pub struct WorkerSnapshot {
     pub worker: Arc<WorkerInfo>,
     /// Reservations it holds.
     pub reservations: u32,
-    /// Its load (S3).
+    /// Its load (S3): an order, not a measure.
     pub load: u64,
 }
 

@@ -737,6 +737,72 @@ fn i2_update_workers_is_held_to_the_same_bounds() {
     }
 }
 
+/// What Python's calls of those names send.
+#[test]
+fn i7_the_calls_for_one_form_take_what_ingest_takes() {
+    let worker = r#"{"worker_id": "w", "state": "Idle", "last_heartbeat": "2025-10-21T10:00:00Z",
+        "health_status": "healthy", "device_id": -1, "vram_bytes": 1.5, "max_concurrency": 0}"#;
+    let process = r#"{"pid": -1, "group": "g", "instance": "1", "cpu_pct": -0.5, "rss_mb": null, "io_r_mb_s": 0,
+        "io_w_mb_s": 0, "uptime_s": 1.5, "gpu_util_pct": 0, "vram_mb": 1, "total_vram_mb": 2, "model": null}"#;
+    let hive = r#"{"id": "told", "hostname": "h", "port": 1, "operational_status": "ready",
+        "health_status": {"status": "healthy"}, "version": "1"}"#;
+    let at = r#""timestamp": "2025-10-21T10:00:00Z""#;
+    let plain = format!(r#"{{"hive_id": "plain", {at}, "workers": [{worker}]}}"#);
+    let told = format!(r#"{{"hive": {hive}, {at}, "workers": [{process}]}}"#);
+    let event = format!(r#"{{"type": "telemetry", "hive_id": "event", {at}, "workers": [{process}]}}"#);
+    let listed = format!("[{process}]");
+
+    let (ingested, called) = (HiveRegistry::new(), HiveRegistry::new());
+    for body in [&plain, &told, &event] {
+        ingested.ingest_json(body.as_bytes()).unwrap();
+    }
+    called.update_hive_state_json("plain", plain.as_bytes()).unwrap();
+    called.update_hive_json(told.as_bytes()).unwrap();
+    called.update_hive_json(format!("\u{feff}{event}").as_bytes()).unwrap();
+    let complaints = |registry: &HiveRegistry, hive: &str| {
+        let told = registry.hive_stats(hive).unwrap();
+        (told.complaints, told.last_complaint)
+    };
+    for hive in ["plain", "told", "event"] {
+        assert_eq!(called.get_workers_on_hive(hive), ingested.get_workers_on_hive(hive));
+        assert_eq!(complaints(&called, hive), complaints(&ingested, hive));
+        assert!(complaints(&called, hive).0 > 0);
+    }
+    assert_eq!(called.update_workers_json("call", listed.as_bytes()), Ok(HeartbeatOutcome::Registered));
+    assert_eq!(complaints(&called, "call"), complaints(&called, "event"));
+    assert_eq!(called.get_workers("call").unwrap()[0].rss_mb, 0);
+
+    let refusals = |hive: &str| called.hive_stats(hive).unwrap().refusals;
+    let long = " ".repeat(1 << 20);
+    type Call<'c> = &'c dyn Fn() -> Answer;
+    let refuses: [(&str, &str, Call<'_>); 10] = [
+        ("plain", "hive_id: \"event\"", &|| {
+            called.update_hive_state_json("plain", plain.replace("plain", "event").as_bytes())
+        }),
+        ("plain", "hive_id: missing", &|| called.update_hive_state_json("plain", told.as_bytes())),
+        ("plain", "hive_id: missing", &|| called.update_hive_state_json("plain", event.as_bytes())),
+        ("plain", ".: EOF", &|| called.update_hive_state_json("plain", b"")),
+        ("plain", "heartbeat_bytes: ", &|| {
+            called.update_hive_state_json("plain", format!("{long}{plain}").as_bytes())
+        }),
+        ("plain", "hive: missing", &|| called.update_hive_json(plain.as_bytes())),
+        ("told", "heartbeat_bytes: ", &|| called.update_hive_json(format!("{told}{long}").as_bytes())),
+        ("call", "[0].group: missing", &|| called.update_workers_json("call", b"[{}]")),
+        ("call", "workers[].worker_id: ", &|| {
+            called.update_workers_json("call", format!("[{process}, {process}]").as_bytes())
+        }),
+        ("call", "heartbeat_bytes: ", &|| {
+            called.update_workers_json("call", format!("{listed}{long}").as_bytes())
+        }),
+    ];
+    for (hive, words, call) in refuses {
+        let before = refusals(hive);
+        let error = refused(&called, call).to_string();
+        assert!(error.starts_with(words), "{error}");
+        assert_eq!(refusals(hive), before + 1, "{error}");
+    }
+}
+
 // === no heartbeat at all ===
 
 const BODIES: [&str; 3] = [

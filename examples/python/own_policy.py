@@ -48,14 +48,16 @@ def roomy(candidate: Candidate) -> float | None:
 class Sticky:
     """Keeps a conversation on the worker that has its prefix cached, unless that worker is much busier than others."""
 
-    def __init__(self, worth: float = 10_000.0) -> None:
-        self.worth = worth  # In units of load: this is 10 percent of a GPU.
+    def __init__(self, worth: int = 4) -> None:
+        self.worth = worth  # So many reservations more than others have.
         self.homes: dict[str, tuple[str, str]] = {}
 
     def policy(self, conversation: str) -> Score:
         """A policy sees candidates, not requests. So this makes one for each request."""
         home = self.homes.get(conversation)
-        return lambda candidate: candidate.load - self.worth * ((candidate.hive_id, candidate.worker_id) == home)
+        return lambda candidate: (
+            candidate.reservations - self.worth * ((candidate.hive_id, candidate.worker_id) == home)
+        )
 
     def served(self, conversation: str, reservation: Reservation) -> bool:
         """Remembers where it was served, and says whether its prefix was there."""

@@ -97,7 +97,7 @@ class Worker:
         """GPU in use, percent."""
     @property
     def max_concurrency(self) -> int | None:
-        """Requests it takes at once; None is without a bound."""
+        """Requests it takes at once; None does not limit it, and it is ranked by what is assumed."""
     @property
     def process(self) -> ProcessStats | None:
         """What was sent, where the telemetry form was."""
@@ -113,10 +113,16 @@ class Candidate(Worker):
 
     @property
     def load(self) -> int:
-        """1,000 times GPU percent, plus the percentage of its places that are reserved; less is better."""
+        """Less is better. An order, not a measure: to be compared with that of others, and nothing else."""
     @property
     def reservations(self) -> int:
         """Reservations it holds."""
+    @property
+    def turn(self) -> int:
+        """Its place among those that are alike: the least is the one reserved least recently.
+
+        Before it come those never reserved, in the order of registration. No two are alike.
+        """
 
 @final
 class HiveState:
@@ -176,7 +182,10 @@ class ManualClock:
 
 @final
 class LeastLoaded:
-    """Healthy before degraded, then the lowest load: the rule of `find_best_worker_for_model`. O(1)."""
+    """The rule of `find_best_worker_for_model`. O(1).
+
+    Healthy before degraded, the lowest load, then the one reserved least recently.
+    """
 
     def __new__(cls) -> LeastLoaded: ...
     def __eq__(self, other: object, /) -> bool: ...
@@ -302,7 +311,7 @@ class Table:
 
 @final
 class Snapshot:
-    """A copy of everything at one moment: each hive is as one heartbeat left it, never a mixture.
+    """A copy of everything at about one moment: each hive is as one heartbeat left it, never a mixture.
 
     It does not change, and may be used in other processes' memory after `fork()`.
     """
@@ -317,9 +326,9 @@ class Snapshot:
     def workers(self) -> Table:
         """One row a worker, by hive id, then worker id; made when first asked for, by a thread for each core.
 
-        The fields of `Worker` but `process`, and: `timestamp`, when its hive was heard; `reservations`; `load`, as the
-        registry counts it; `online`, whether its hive was heard within the liveness window. `HiveRegistry.ingest_table`
-        takes it as it is.
+        The fields of `Worker` but `process`, and: `timestamp`, when its hive was heard; `reservations`; `load`, an
+        order and not a measure: less is better; `online`, whether its hive was heard within the liveness window.
+        `HiveRegistry.ingest_table` takes it as it is.
         """
     @property
     def hives(self) -> Table:
@@ -348,6 +357,10 @@ class HiveRegistry:
             default.
         clock: a `ManualClock` to go by, instead of the system's clocks.
         seed: fixes every random choice.
+        assumed_concurrency: requests at once that a worker is ranked by when it reports no `max_concurrency`, which
+            then does not limit it: at least 1; 16 by default.
+        tie_seed: shuffles the order of workers that are alike in all else, which is that of registration by default:
+            for several registries of one fleet, each with another seed.
 
     Raises:
         ConfigError: a setting is out of bounds.
@@ -365,6 +378,8 @@ class HiveRegistry:
         assumed_worker_memory: tuple[float, float] | None = None,
         clock: ManualClock | None = None,
         seed: int | None = None,
+        assumed_concurrency: int | None = None,
+        tie_seed: int | None = None,
     ) -> HiveRegistry: ...
 
     # === heartbeats ===
@@ -455,6 +470,9 @@ class HiveRegistry:
         """How many hives are available. O(hives)."""
 
     # === workers ===
+    #
+    # `list_` and `get_` tell what is registered, live or not; `find_` names who could be given work, so unless
+    # `stale_mode` is "ignore" workers of live hives only.
 
     def get_worker(self, worker_id: str) -> tuple[str, Worker] | None:
         """A worker by its id; of several hives that have one, the hive heard last. O(hives that have one)."""
@@ -465,13 +483,15 @@ class HiveRegistry:
     def list_all_workers(self) -> list[tuple[str, Worker]]:
         """All workers, by hive id, then worker id. O(workers); a table is faster: see `snapshot`."""
     def find_idle_workers(self) -> list[tuple[str, Worker]]:
-        """Idle workers, live or not. O(workers)."""
+        """Idle workers of live hives. O(k log k) in the idle ones."""
     def find_workers_by_model(self, model_id: str) -> list[tuple[str, Worker]]:
-        """Workers that have a model loaded, live or not. O(workers of the model)."""
+        """Workers of live hives that have a model loaded. O(k log k) in those that have it."""
+    def find_workers_with_model(self, model_id: str) -> list[tuple[str, Worker]]:
+        """As `find_workers_by_model`, by its other name."""
     def find_workers_by_backend(self, backend: str) -> list[tuple[str, Worker]]:
-        """Workers on a kind of device, "cuda" say, in whatever case. O(workers)."""
+        """Workers of live hives on a kind of device, "cuda" say, in whatever case. O(workers)."""
     def find_workers_with_capacity(self, vram_mb: int) -> list[tuple[str, Worker]]:
-        """Workers, live or not, on whose device so much VRAM is free, units of 1,048,576 bytes. O(workers)."""
+        """Workers of live hives on whose device so much VRAM is free, units of 1,048,576 bytes. O(workers)."""
     def total_worker_count(self) -> int:
         """How many workers there are. O(1)."""
     def get_workers_on_hive(self, hive_id: str) -> list[Worker]:
@@ -484,12 +504,15 @@ class HiveRegistry:
     # === scheduling ===
 
     def find_best_worker_for_model(self, model_id: str) -> tuple[str, Worker] | None:
-        """The best worker: healthy before degraded, then the lowest load. O(1).
+        """The best worker: healthy before degraded, the lowest load, then the one reserved least recently. O(1).
 
         An idle worker of any model if none that has it loaded may be picked. Counts nothing: see `reserve`.
         """
     def pick(self, model_id: str, policy: Policy | None = None) -> tuple[str, Worker] | None:
         """Chooses by a policy; None is the rule of `find_best_worker_for_model`.
+
+        Of equal scores of a callable the one reserved least recently wins. Whom a policy passes over is not chosen,
+        whatever others do meanwhile; if the one it chose has gone it is asked again, 64 times at most.
 
         A callable is called once for each candidate, in any order, outside every lock: it may use the registry. What it
         raises is raised here, and the registry is as before. While others make workers leave, one may be asked about
@@ -501,9 +524,9 @@ class HiveRegistry:
         The worker's `max_concurrency` is never passed. O(log n) in the workers of the model.
         """
     def reserve_with(self, model_id: str, policy: Policy | None = None) -> Reservation | None:
-        """Chooses by a policy and counts.
+        """Chooses by a policy and counts: whom it chose, if a place is free there.
 
-        If those it chose had gone or were taken, three times running, the default rule decides.
+        If none is the policy is asked again, 64 times at most; then nobody is chosen.
         """
     def reserve(self, model_id: str, policy: Policy | None = None) -> Reservation:
         """A reservation, for `with registry.reserve(model) as reservation:`.

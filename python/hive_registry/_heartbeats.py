@@ -167,7 +167,7 @@ def _known(heartbeat: object) -> object:
         heartbeat = _plain(heartbeat)
     if isinstance(heartbeat, Mapping):
         beat = cast("Mapping[object, object]", heartbeat)
-        return {**beat, "workers": _known(beat["workers"])} if "workers" in beat else heartbeat
+        return {**beat, "workers": _known(beat["workers"])} if "workers" in beat else beat
     if isinstance(heartbeat, list | tuple):
         return [_known_worker(worker) for worker in cast("Sequence[object]", heartbeat)]
     return heartbeat

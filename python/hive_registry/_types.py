@@ -14,7 +14,7 @@ Heartbeat: TypeAlias = str | bytes | bytearray | Mapping[str, Any] | HiveHeartbe
 """A heartbeat of either form: JSON, a dict as JSON would have it, or a dataclass."""
 
 Score: TypeAlias = Callable[[Candidate], float | None]
-"""The lowest wins, the first of equal ones; None or NaN passes a candidate over."""
+"""The lowest wins, of equal ones the one reserved least recently; None or NaN passes a candidate over."""
 
 Policy: TypeAlias = (
     Literal["least_loaded", "power_of_choices", "round_robin", "random"]

@@ -48,15 +48,15 @@ impl HiveRegistry {
         self.0.release_lease(id)
     }
 
-    /// Chooses by another policy (S8). If its choice has gone three times running, by the default rule.
+    /// Chooses by another policy (S8), which is asked again if its choice has gone, 64 times at most. Whom it leaves out
+    /// is not chosen.
     #[must_use]
     pub fn pick(&self, model_id: &str, policy: &dyn Policy) -> Option<(HiveId, Arc<WorkerInfo>)> {
         self.0.pick_with(model_id, policy).map(pair)
     }
 
-    /// Chooses by another policy and counts the reservation, if the worker holds as many as the policy saw; if
-    /// that fails three times running, as
-    /// [`reserve_worker_for_model`](Self::reserve_worker_for_model) (S8).
+    /// Chooses by another policy and counts the reservation, if its choice has room, whatever else changed meanwhile; if
+    /// it has none the policy is asked again, 64 times at most. Whom it leaves out is not chosen (S8).
     pub fn reserve_with(&self, model_id: &str, policy: &dyn Policy) -> Option<Reservation> {
         Some(Reservation::new(self.0.clone(), self.0.reserve_with(model_id, policy)?))
     }

@@ -270,14 +270,19 @@ fn parse_again<'a>(body: &'a [u8], error: &serde_json::Error) -> Result<Body<'a>
     let unread = |error| Unread { error, hive_id };
     if is_event {
         let again = serde_json::from_slice(body).map(|OneGo::<true>(body)| body);
-        return again.map_err(|error| unread(explain::<true>(body, &error)));
+        return again.map_err(|error| unread(explain::<OneGo<'_, true>>(body, &error)));
     }
-    Err(unread(explain::<false>(body, error)))
+    Err(unread(explain::<OneGo<'_, false>>(body, error)))
 }
 
-fn explain<const PATIENT: bool>(body: &[u8], error: &serde_json::Error) -> HeartbeatError {
+/// Parses a part of a body that comes alone.
+pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, HeartbeatError> {
+    serde_json::from_slice(json).map_err(|error| explain::<T>(json, &error))
+}
+
+fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], error: &serde_json::Error) -> HeartbeatError {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let (field, message) = match serde_path_to_error::deserialize::<_, OneGo<'_, PATIENT>>(&mut json) {
+    let (field, message) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
         // A body that ends too early is said to end nowhere.
         Err(traced) => (traced.path().to_string().replace('?', "."), traced.inner().to_string()),
         // A valid body with something after it.

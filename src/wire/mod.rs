@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::Text;
 
-pub(crate) use borrowed::{Body, ProcessTwin, Unread, parse, sketch};
+pub(crate) use borrowed::{Body, ProcessTwin, Unread, parse, read, sketch};
 pub(crate) use bounds::{Complaints, id as check_id, invalid};
 pub(crate) use check::{Beat, Draft, Hive, processes};
 

@@ -185,6 +185,55 @@ static void a_seed_fixes_every_choice(void) {
     CHECK(strcmp(drawn[0], drawn[2]) != 0);
 }
 
+/* Who gets the reservations, one after the other, all held: of `count` workers named "a" and on, of whom "a" alone says
+   that it takes 4 at once. */
+static void checks_order(const hive_config_t *config, size_t count, char *order, size_t len) {
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    hive_registry_t *registry = registry_of(config);
+    hive_worker_report_t workers[LEN(names)];
+    hive_reservation_t *held[LEN(names)];
+    CHECK(count <= LEN(names) && len <= LEN(held));
+    for (size_t at = 0; at < count; at++)
+        workers[at] = worker(names[at], "m");
+    workers[0].max_concurrency = (hive_opt_u32_t)GIVEN(4);
+    beat(registry, "gpu-1", 0, workers, count);
+    for (size_t at = 0; at < len; at++) {
+        CHECK_STATUS(hive_registry_reserve_worker_for_model(registry, TEXT("m"), &held[at]), HIVE_OK);
+        order[at] = hive_worker_id(hive_reservation_worker(held[at])).ptr[0];
+    }
+    for (size_t at = 0; at < len; at++)
+        hive_reservation_free(held[at]);
+    hive_registry_free(registry);
+}
+
+static void who_does_not_say_is_ranked_by_what_is_assumed(void) {
+    char order[7] = {0};
+    hive_config_t config = {.size = sizeof config, .stale_mode = HIVE_STALE_IGNORE};
+    checks_order(&config, 2, order, 6);
+    CHECK(strcmp(order, "abbbba") == 0); /* 16 */
+    config.assumed_concurrency = (hive_opt_u32_t)GIVEN(1);
+    checks_order(&config, 2, order, 6);
+    CHECK(strcmp(order, "abaaab") == 0);
+    /* A program that was compiled before there was this setting. */
+    config.size = offsetof(hive_config_t, assumed_concurrency);
+    checks_order(&config, 2, order, 6);
+    CHECK(strcmp(order, "abbbba") == 0);
+}
+
+static void a_tie_seed_shuffles_who_are_alike(void) {
+    char orders[4][9] = {{0}};
+    const hive_opt_u64_t seeds[] = {{false, 7}, GIVEN(0), GIVEN(0), GIVEN(7)};
+    for (size_t at = 0; at < LEN(seeds); at++) {
+        hive_config_t config = {.size = sizeof config, .stale_mode = HIVE_STALE_IGNORE};
+        config.tie_seed = seeds[at];
+        checks_order(&config, 8, orders[at], 8);
+    }
+    CHECK(strcmp(orders[0], "abcdefgh") == 0);
+    CHECK(strcmp(orders[1], orders[0]) != 0);
+    CHECK(strcmp(orders[1], orders[2]) == 0);
+    CHECK(strcmp(orders[1], orders[3]) != 0);
+}
+
 static void out_of_bounds_is_refused_by_name(void) {
     hive_registry_t *registry = NULL;
 #define REFUSED(field, given, message)                                                   \
@@ -207,6 +256,7 @@ static void out_of_bounds_is_refused_by_name(void) {
     REFUSED(max_models, GIVEN(0), "models: 0 refused: at least 1");
     REFUSED(max_heartbeat_bytes, GIVEN(0), "heartbeat_bytes: 0 refused: at least 1");
     REFUSED(max_devices_per_hive, GIVEN(0), "max_devices_per_hive: 0 refused: at least 1");
+    REFUSED(assumed_concurrency, GIVEN(0), "assumed_concurrency: 0 refused: at least 1");
     REFUSED(assumed_vram_gb, GIVEN(-1.0f), "vram_gb: -1 refused: finite and at least 0");
     REFUSED(assumed_vram_gb, GIVEN(NAN), "vram_gb: NaN refused: finite and at least 0");
     REFUSED(assumed_ram_gb, GIVEN(INFINITY), "ram_gb: inf refused: finite and at least 0");
@@ -221,6 +271,8 @@ static void the_widest_settings_are_taken(void) {
     config.max_hives = config.max_workers = (hive_opt_u64_t)GIVEN(UINT64_MAX);
     config.max_models = config.max_heartbeat_bytes = (hive_opt_u64_t)GIVEN(UINT64_MAX);
     config.max_workers_per_hive = config.max_devices_per_hive = (hive_opt_u64_t)GIVEN(UINT64_MAX);
+    config.assumed_concurrency = (hive_opt_u32_t)GIVEN(UINT32_MAX);
+    config.tie_seed = (hive_opt_u64_t)GIVEN(UINT64_MAX);
     hive_registry_t *registry = registry_of(&config);
     beat_one(registry, "gpu-1", 0, "w", "m");
     hive_clock_set(clock, INT64_MAX);
@@ -279,6 +331,8 @@ int main(void) {
     time_is_read_as_set();
     a_clock_is_told_what_to_show();
     a_seed_fixes_every_choice();
+    who_does_not_say_is_ranked_by_what_is_assumed();
+    a_tie_seed_shuffles_who_are_alike();
     out_of_bounds_is_refused_by_name();
     the_widest_settings_are_taken();
     structs_of_other_versions_are_read();

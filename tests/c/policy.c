@@ -75,7 +75,7 @@ typedef struct {
 static bool by_table(void *user, const hive_candidate_t *candidate, double *out_score) {
     table_t *table = user;
     size_t at = (size_t)(hive_worker_id(candidate->worker).ptr[0] - 'a');
-    const uint64_t loads[] = {30000, 10000, 20000};
+    const uint64_t loads[] = {300, 100, 200};
     CHECK_EQ(candidate->load, loads[at]);
     CHECK_EQ(candidate->reservations, 0);
     table->calls++;
@@ -94,7 +94,7 @@ static void the_lowest_score_wins(void) {
         {{{-1, 2, 1}, {true, true, true}, 0}, 'a'},
         {{{-INFINITY, INFINITY, 1}, {true, true, true}, 0}, 'a'},
         {{{INFINITY, INFINITY, INFINITY}, {false, false, true}, 0}, 'c'},
-        /* The first of equal ones. */
+        /* Of equal ones the one that was registered first. */
         {{{1, 1, 1}, {true, true, true}, 0}, 'a'},
         {{{0.0, -0.0, 1}, {true, true, true}, 0}, 'a'},
         /* Passed over. */
@@ -109,6 +109,100 @@ static void the_lowest_score_wins(void) {
         CHECK_EQ(picks(registry, &policy), cases[at].winner);
         CHECK_EQ(table.calls, 3);
     }
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* All alike, and who has the least turn. */
+typedef struct {
+    uint64_t least;
+    char whose;
+    int calls;
+} turns_t;
+
+static bool all_alike(void *user, const hive_candidate_t *candidate, double *out_score) {
+    turns_t *turns = user;
+    CHECK(turns->calls == 0 || candidate->turn != turns->least);
+    if (turns->calls++ == 0 || candidate->turn < turns->least) {
+        turns->least = candidate->turn;
+        turns->whose = hive_worker_id(candidate->worker).ptr[0];
+    }
+    *out_score = 0;
+    return true;
+}
+
+/* Held or given back at once, and whatever was only picked in between. */
+static void equal_scores_go_round(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    hive_reservation_t *held[24];
+    int drawn[3] = {0};
+    for (size_t at = 0; at < LEN(held); at++) {
+        turns_t turns = {0};
+        hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = all_alike, .user = &turns};
+        char next = picks(registry, &policy);
+        CHECK_EQ(next, turns.whose);
+        turns.calls = 0;
+        CHECK_STATUS(hive_registry_reserve_with(registry, TEXT("m"), &policy, &held[at]), HIVE_OK);
+        CHECK_EQ(hive_worker_id(hive_reservation_worker(held[at])).ptr[0], next);
+        CHECK_EQ(next, "abc"[at % 3]);
+        drawn[next - 'a']++;
+        if (at % 2 == 0) {
+            hive_reservation_free(held[at]);
+            held[at] = NULL;
+        }
+    }
+    CHECK(drawn[0] == 8 && drawn[1] == 8 && drawn[2] == 8);
+    for (size_t at = 0; at < LEN(held); at++)
+        hive_reservation_free(held[at]);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* Takes "a" to "h", and whom it is about to choose goes to another, one after the other. */
+typedef struct {
+    const hive_registry_t *registry;
+    hive_reservation_t *taken[8];
+    size_t len;
+} rival_t;
+
+static bool only(void *user, const hive_candidate_t *candidate, double *out_score) {
+    *out_score = 0;
+    return hive_worker_id(candidate->worker).ptr[0] == *(const char *)user;
+}
+
+static bool loses(void *user, const hive_candidate_t *candidate, double *out_score) {
+    rival_t *rival = user;
+    char name = hive_worker_id(candidate->worker).ptr[0];
+    if (rival->len < LEN(rival->taken) && name == "abcdefgh"[rival->len]) {
+        hive_policy_t other = {.kind = HIVE_POLICY_SCORE, .score = only, .user = &name};
+        CHECK_STATUS(hive_registry_reserve_with(rival->registry, TEXT("m"), &other,
+                                                &rival->taken[rival->len++]),
+                     HIVE_OK);
+    }
+    *out_score = name;
+    return name != 'z';
+}
+
+/* Nobody is chosen rather than one whom the policy passes over. */
+static void who_is_passed_over_is_not_chosen_after_lost_races(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = registry_on(clock);
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "z"};
+    hive_worker_report_t workers[LEN(names)];
+    for (size_t at = 0; at < LEN(names); at++) {
+        workers[at] = worker(names[at], "m");
+        workers[at].max_concurrency = (hive_opt_u32_t){true, 1};
+    }
+    beat(registry, "gpu-1", 0, workers, LEN(names));
+    rival_t rival = {.registry = registry};
+    hive_policy_t policy = {.kind = HIVE_POLICY_SCORE, .score = loses, .user = &rival};
+    hive_reservation_t *held = NULL;
+    CHECK_STATUS(hive_registry_reserve_with(registry, TEXT("m"), &policy, &held), HIVE_NONE);
+    CHECK(held == NULL && rival.len == LEN(rival.taken));
+    CHECK_EQ(picks(registry, NULL), 'z');
+    for (size_t at = 0; at < rival.len; at++)
+        hive_reservation_free(rival.taken[at]);
     hive_registry_free(registry);
     hive_clock_free(clock);
 }
@@ -259,6 +353,8 @@ static void what_means_nothing_is_refused(void) {
 int main(void) {
     the_rules_that_are_built_in();
     the_lowest_score_wins();
+    equal_scores_go_round();
+    who_is_passed_over_is_not_chosen_after_lost_races();
     a_score_that_is_not_written_passes_over();
     a_score_may_call_the_registry();
     who_went_while_it_was_looked_at_is_not_picked();

@@ -197,10 +197,10 @@ static void a_snapshot_holds_everything(void) {
     hive_worker_snapshot_t told;
     CHECK(hive_snapshot_worker(snapshot, 1, 0, &told));
     CHECK_STR(hive_worker_id(told.worker), "a");
-    CHECK(told.reservations == 0 && told.load == 90500);
+    CHECK(told.reservations == 0 && told.load == 905);
     CHECK(hive_snapshot_worker(snapshot, 1, 1, &told));
     CHECK_STR(hive_worker_id(told.worker), "b");
-    CHECK(told.reservations == 1 && told.load == 10000 + 25000);
+    CHECK(told.reservations == 1 && told.load == 1001ULL * (1 << 20) / 4 + 100);
 
     CHECK(!hive_snapshot_worker(snapshot, 1, 2, &told));
     CHECK(!hive_snapshot_worker(snapshot, 2, 0, &told));

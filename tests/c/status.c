@@ -97,10 +97,50 @@ static void the_last_error_stays_until_the_next(void) {
     hive_registry_free(registry);
 }
 
+/* Whatever was given, and cut between letters. */
+static void no_error_is_longer_than_512_bytes(void) {
+    hive_registry_t *registry = registry_of(NULL);
+    size_t len = 1 << 20;
+    char *long_id = malloc(len + 1);
+    CHECK(long_id != NULL);
+    const char *const letters[] = {"x", "\xc3\xa9", "\xf0\x9f\x90\x9d", "\x01"};
+    for (size_t at = 0; at < LEN(letters); at++) {
+        size_t bytes = strlen(letters[at]);
+        for (size_t byte = 0; byte < len; byte++)
+            long_id[byte] = letters[at][byte % bytes];
+        long_id[len] = 0;
+        hive_worker_report_t report = worker(long_id, long_id);
+        hive_heartbeat_t heartbeat = {.hive_id = {long_id, len}, .timestamp = {long_id, len}, .workers = &report, .workers_len = 1};
+        hive_model_t *model = NULL;
+#define SHORT(call)                                                              \
+    do {                                                                         \
+        enum hive_status_t status = call;                                        \
+        CHECK(status != HIVE_OK && status != HIVE_NONE && status != HIVE_PANIC); \
+        hive_str_t said = hive_last_error_message();                             \
+        CHECK(said.len > 0 && said.len <= 512);                                  \
+    } while (0)
+        SHORT(hive_registry_update_hive_state(registry, long_id, len, &heartbeat, NULL));
+        SHORT(hive_registry_update_hive_state(registry, TEXT("gpu-1"), &heartbeat, NULL));
+        heartbeat.hive_id = hive_str("gpu-1");
+        SHORT(hive_registry_update_hive_state(registry, long_id, len, &heartbeat, NULL));
+        SHORT(hive_registry_update_hive_state(registry, TEXT("gpu-1"), &heartbeat, NULL));
+        heartbeat.timestamp = hive_str("2025-10-21T10:00:00Z");
+        SHORT(hive_registry_update_hive_state(registry, TEXT("gpu-1"), &heartbeat, NULL));
+        report.worker_id = hive_str("w");
+        SHORT(hive_registry_update_hive_state(registry, TEXT("gpu-1"), &heartbeat, NULL));
+        SHORT(hive_registry_ingest_json(registry, long_id, len, NULL));
+        SHORT(hive_registry_model(registry, long_id, len, &model));
+#undef SHORT
+    }
+    free(long_id);
+    hive_registry_free(registry);
+}
+
 int main(void) {
     the_last_error_stays_until_the_next();
     numbers_are_pinned();
     the_header_is_of_the_library();
     a_view_is_of_a_c_string();
+    no_error_is_longer_than_512_bytes();
     return 0;
 }

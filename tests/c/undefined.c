@@ -113,6 +113,7 @@ static void questions(const hive_registry_t *registry) {
     ASKS_ABOUT(hive_registry_get_worker_url, "worker_id");
     ASKS_ABOUT(hive_registry_find_workers_by_backend, "backend");
     ASKS_ABOUT(hive_registry_find_workers_by_model, "model_id");
+    ASKS_ABOUT(hive_registry_find_workers_with_model, "model_id");
     ASKS_ABOUT(hive_registry_find_best_worker_for_model, "model_id");
     ASKS_ABOUT(hive_registry_reserve_worker_for_model, "model_id");
     ASKS_ABOUT(hive_registry_model, "model_id");

@@ -52,6 +52,8 @@ static void lists_are_in_order(void) {
     CHECK_LIST(hive_registry_find_workers_by_model(registry, TEXT("llama"), &list),
                "gpu-1/a gpu-2/a gpu-2/c ");
     CHECK_LIST(hive_registry_find_workers_by_model(registry, TEXT("nobody's"), &list), "");
+    CHECK_LIST(hive_registry_find_workers_with_model(registry, TEXT("llama"), &list),
+               "gpu-1/a gpu-2/a gpu-2/c ");
     CHECK_LIST(hive_registry_find_workers_by_backend(registry, TEXT("cuda"), &list), "gpu-2/c ");
     CHECK_LIST(hive_registry_find_workers_by_backend(registry, TEXT("CPU"), &list),
                "gpu-1/a gpu-2/a ");

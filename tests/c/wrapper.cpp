@@ -91,6 +91,9 @@ static void errors() {
     config.liveness_window = milliseconds(-5);
     CHECK_ERROR(hive::Registry(config), HIVE_INVALID_CONFIG, "liveness_window");
     config = {};
+    config.assumed_concurrency = 0;
+    CHECK_ERROR(hive::Registry(config), HIVE_INVALID_CONFIG, "assumed_concurrency: 0");
+    config = {};
     config.stale_mode = static_cast<hive::Stale>(7);
     CHECK_ERROR(hive::Registry(config), HIVE_INVALID_CONFIG, "stale_mode: 7");
     config = {};
@@ -98,6 +101,40 @@ static void errors() {
     const hive::Registry small(config);
     small.update_hive_state("h", {"h", NOW, {}, {}, {}});
     CHECK_ERROR(small.update_hive_state("i", {"i", NOW, {}, {}, {}}), HIVE_OVER_LIMIT, "hives: 2");
+
+    // Who says that it takes 4 at once, and who does not say: ranked by what is assumed.
+    for (const std::uint32_t assumed : {16U, 1U}) {
+        config = {};
+        config.stale_mode = hive::Stale::ignore;
+        config.assumed_concurrency = assumed;
+        config.tie_seed = std::nullopt;
+        const hive::Registry ranked(config);
+        hive::WorkerReport silent = report("b", "m", 0, 0);
+        silent.max_concurrency = std::nullopt;
+        ranked.update_hive_state("h", {"h", NOW, {report("a", "m", 0, 4), silent}, {}, {}});
+        std::string order;
+        std::vector<hive::Reservation> held;
+        for (int at = 0; at < 5; ++at) {
+            held.push_back(*ranked.reserve_worker_for_model("m"));
+            order += held.back().worker().id();
+        }
+        CHECK(order == (assumed == 1 ? "abaaa" : "abbbb"));
+    }
+    // Who are alike come in another order than that of registration.
+    config.tie_seed = 7;
+    const hive::Registry shuffled(config);
+    hive::Heartbeat eight{"h", NOW, {}, {}, {}};
+    for (const char* id : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+        eight.workers.push_back(report(id, "m", 0, 1));
+    }
+    shuffled.update_hive_state("h", eight);
+    std::string order;
+    std::vector<hive::Reservation> held;
+    while (auto one = shuffled.reserve_worker_for_model("m")) {
+        order += one->worker().id();
+        held.push_back(std::move(*one));
+    }
+    CHECK(order.size() == 8 && order != "abcdefgh");
 
     CHECK(hive::status_name(HIVE_OVER_LIMIT) == "HIVE_OVER_LIMIT");
     CHECK(hive::last_error_message().find("hives") != std::string_view::npos);
@@ -222,6 +259,7 @@ static void ranges() {
     CHECK(std::count_if(workers.begin(), workers.end(), [](hive::WorkerView w) { return w.model_id() == "m"; }) == 2);
     CHECK(registry.find_idle_workers().size() == 2);
     CHECK(registry.find_workers_by_model("m").size() == 2 && registry.find_workers_by_model("?").empty());
+    CHECK(registry.find_workers_with_model("m").size() == 2 && registry.find_workers_with_model("?").empty());
     CHECK(registry.find_workers_by_backend("cuda").empty());
     CHECK(registry.find_workers_with_capacity(1).empty());
     CHECK(registry.get_workers_on_hive("h").size() == 2 && registry.get_workers_on_hive("?").empty());
@@ -372,6 +410,16 @@ static void policies() {
         return it.worker.id() == "a" ? std::nullopt : std::optional(1.0);
     })->id() == "b");
     CHECK(kept.size() == 2 && !kept[0].id().empty());
+    // Scores that are equal go by turns: the least is the one reserved least recently.
+    std::vector<std::uint64_t> seen;
+    std::string drawn;
+    for (int at = 0; at < 4; ++at) {
+        seen.clear();
+        const auto held = registry.reserve_with("m", [&](const hive::Candidate& it) { return seen.push_back(it.turn), 0; });
+        CHECK(held && seen.size() == 2 && seen[0] != seen[1]);
+        drawn += held->worker().id();
+    }
+    CHECK(drawn == "abab" || drawn == "baba");
     auto counter = [calls = 0](const hive::Candidate&) mutable { return static_cast<double>(++calls); };
     CHECK(registry.pick("m", counter) && *registry.pick("m", hive::Policy::least_loaded()));
     // A score that is not a number passes a candidate over.

@@ -98,7 +98,7 @@ def test_other_numbers_of_shards_are_refused(shards: int) -> None:
         HiveRegistry(shards=shards)
 
 
-@pytest.mark.parametrize("field", ["shards", "seed"])
+@pytest.mark.parametrize("field", ["shards", "seed", "tie_seed"])
 @pytest.mark.parametrize("value", NO_WHOLE)
 def test_what_is_no_whole_number_is_refused(field: str, value: Any) -> None:
     settings: dict[str, Any] = {field: value}
@@ -254,6 +254,44 @@ def test_a_seed_makes_random_picks_repeat(seed: int) -> None:
 def test_seeds_and_no_seed_differ() -> None:
     # Of 50**30 sequences of picks, two are the same only by a defect.
     assert len({tuple(random_picks(seed)) for seed in (1, 2, None, None)}) == 4
+
+
+def reserved(clock: ManualClock, *workers: Any, **settings: Any) -> list[str]:
+    """Who gets eight reservations, all held."""
+    registry = HiveRegistry(clock=clock, **settings)
+    registry.ingest(heartbeat("h", *workers))
+    held = [registry.reserve("m") for _ in range(8)]
+    return [each.worker.worker_id for each in held]
+
+
+@pytest.mark.parametrize(
+    ("assumed", "order"),
+    [(None, "abbbbabb"), (16, "abbbbabb"), (1, "abaaabbb"), (2, "ababaabb"), (2**32 - 1, "abbbbbbb")],
+)
+def test_who_does_not_say_is_ranked_by_what_is_assumed(clock: ManualClock, assumed: int | None, order: str) -> None:
+    workers = worker("a", max_concurrency=4), worker("b")
+    assert "".join(reserved(clock, *workers, assumed_concurrency=assumed)) == order
+
+
+@pytest.mark.parametrize("value", [*NO_WHOLE, 2**32])
+def test_an_assumed_concurrency_that_is_no_such_number_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match=refusal("assumed_concurrency", value, "from 1 to 2**32 - 1")):
+        HiveRegistry(assumed_concurrency=value)
+
+
+def test_an_assumed_concurrency_of_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match=refusal("assumed_concurrency", 0, "at least 1")):
+        HiveRegistry(assumed_concurrency=0)
+
+
+def test_a_tie_seed_shuffles_who_are_alike(clock: ManualClock) -> None:
+    names = list("abcdefgh")
+    assert reserved(clock, *names) == names
+    shuffled = {seed: reserved(clock, *names, tie_seed=seed) for seed in (0, 1, 2**64 - 1)}
+    assert len({tuple(order) for order in (names, *shuffled.values())}) == 4
+    for seed, order in shuffled.items():
+        assert sorted(order) == names
+        assert reserved(clock, *names, tie_seed=seed) == order
 
 
 def test_the_reported_clock_trusts_the_timestamp(clock: ManualClock) -> None:
@@ -549,7 +587,7 @@ class Nowhere(Summertime):
 
 
 def test_an_interrupt_in_a_conversion_comes_through() -> None:
-    for setting in ("liveness_window", "shards", "seed"):
+    for setting in ("liveness_window", "shards", "seed", "assumed_concurrency", "tie_seed"):
         with pytest.raises(KeyboardInterrupt):
             HiveRegistry(**{setting: Interrupted()})  # type: ignore[arg-type]
 

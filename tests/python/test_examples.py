@@ -31,15 +31,15 @@ OWN_POLICY = """\
 1,000 reservations over 12 workers, gpu-3 cordoned
 policy           fewest   most on gpu-3  mean free GiB
 roomy (own)           0    222        0           26.3
-least_loaded         35    105      126           21.7
-power_of_choices     35    105      125           21.7
+least_loaded         83     84      166           23.0
+power_of_choices     81     85      165           22.9
 round_robin          83     84      166           22.9
 
 1,000 turns of 20 conversations
 policy             hits
-sticky (own)        980
-least_loaded        210
-power_of_choices    107
+sticky (own)        831
+least_loaded         54
+power_of_choices     57
 round_robin          64
 """
 

@@ -57,16 +57,23 @@ class Known:
 
     @property
     def load(self) -> int:
-        gpu = 100.0 if self.fields["gpu_percent"] is None else self.fields["gpu_percent"]
-        return int(1_000 * (gpu + 100 * len(self.held) / (self.bound or 1)))
+        """S3."""
+        assumed = 0.0 if self.fields["state"] == "Idle" else 100.0
+        gpu = assumed if self.fields["gpu_percent"] is None else self.fields["gpu_percent"]
+        return 1_001 * (2**20 * len(self.held) // (self.bound or 16)) + int(10 * gpu)
 
     @property
     def rank(self) -> tuple[bool, int]:
         return self.fields["health_status"] != "healthy", self.load
 
     @property
-    def order(self) -> tuple[bool, int, bool, int, int]:
-        return *self.rank, self.fields["state"] == "Busy", self.turn, self.registration
+    def tie(self) -> tuple[int, int]:
+        return self.turn, self.registration
+
+    def order(self, model: str) -> tuple[bool, int, bool, bool, int, int]:
+        """S4: that of a fallback, which would unload its own model, too."""
+        unloads = self.fields["model_id"] not in (model, None)
+        return *self.rank, self.fields["state"] == "Busy", unloads, *self.tie
 
 
 @dataclass
@@ -211,7 +218,7 @@ class Model:
         return [known for known in self.of_model(model) if self.reason(known) == "eligible"] or self.idle()
 
     def best(self, model: str) -> Known | None:
-        return min(self.candidates(model), key=lambda known: known.order, default=None)
+        return min(self.candidates(model), key=lambda known: known.order(model), default=None)
 
     def namesake(self, worker_id: str) -> Seen | None:
         """I5."""
@@ -388,9 +395,8 @@ class Oracle(RuleBasedStateMachine):
         assert sorted(asked, key=repr) == sorted(
             ((known.seen, len(known.held), known.load) for known in candidates), key=repr
         )
-        lowest = min((sign * known.load for known in candidates), default=0)
-        least = [known.seen for known in candidates if sign * known.load == lowest]
-        assert picked in least or picked is None is not least == []
+        best = min(candidates, key=lambda known: (sign * known.load, known.tie), default=None)
+        assert picked == (None if best is None else best.seen)
 
     def takes(self, reservation: Reservation | None, known: Known | None) -> None:
         if reservation is None or known is None:
@@ -410,11 +416,8 @@ class Oracle(RuleBasedStateMachine):
     @rule(model=MODEL)
     def reserves_with_a_callable(self, model: str) -> None:
         reservation = self.registry.reserve_with(model, lambda candidate: -candidate.load)
-        worst = max((known.load for known in self.model.candidates(model)), default=0)
-        chosen = reservation and seen(reservation.worker)
-        candidates = [known for known in self.model.candidates(model) if known.load == worst]
-        self.takes(reservation, next((known for known in candidates if known.seen == chosen), None))
-        assert (reservation is None) == (candidates == [])
+        candidates = self.model.candidates(model)
+        self.takes(reservation, min(candidates, key=lambda known: (-known.load, known.tie), default=None))
 
     @rule(model=MODEL, seconds=st.sampled_from((1, 10, 60)))
     def leases_a_place(self, model: str, seconds: int) -> None:
@@ -505,10 +508,13 @@ class Oracle(RuleBasedStateMachine):
         workers = model.workers()
         assert all_seen(registry.list_all_workers()) == [known.seen for known in workers]
         assert registry.total_worker_count() == len(workers)
-        idle = [known.seen for known in workers if known.fields["state"] == "Idle"]
+        live = [known for known in workers if model.is_live(known.hive_id)]
+        idle = [known.seen for known in live if known.fields["state"] == "Idle"]
         assert all_seen(registry.find_idle_workers()) == idle
         for name in MODELS:
-            assert all_seen(registry.find_workers_by_model(name)) == [known.seen for known in model.of_model(name)]
+            of_it = [known.seen for known in live if known.fields["model_id"] == name]
+            assert all_seen(registry.find_workers_by_model(name)) == of_it
+            assert all_seen(registry.find_workers_with_model(name)) == of_it
         for worker_id in WORKERS:
             assert seen_of(registry.get_worker(worker_id)) == model.namesake(worker_id)
         for hive_id in PLAIN:

@@ -261,16 +261,26 @@ def test_workers_are_listed_by_hive_then_worker(registry: HiveRegistry) -> None:
     assert ids(registry.list_all_workers()) == expected
     assert ids(registry.find_idle_workers()) == expected
     assert ids(registry.find_workers_by_model("m")) == expected
+    assert ids(registry.find_workers_with_model("m")) == expected
     assert [each.worker_id for each in registry.get_workers_on_hive("b")] == ["1", "10", "2"]
 
 
-def test_lists_tell_of_workers_that_are_not_live(registry: HiveRegistry, clock: ManualClock) -> None:
-    beat(registry, clock, "h")
-    clock.advance(3600)
-    assert ids(registry.list_all_workers()) == [("h", "w")]
-    assert ids(registry.find_idle_workers()) == [("h", "w")]
-    assert ids(registry.find_workers_by_model("m")) == [("h", "w")]
-    assert registry.find_best_worker_for_model("m") is None
+@pytest.mark.parametrize(("stale_mode", "found"), [("exclude", []), ("ignore", [("h", "w")])])
+def test_lists_tell_of_workers_that_are_not_live_and_finds_do_not(
+    clock: ManualClock, stale_mode: Any, found: list[tuple[str, str]]
+) -> None:
+    registry = HiveRegistry(clock=clock, stale_mode=stale_mode)
+    known = worker("w", backend="cuda", vram_bytes=0, vram_total_bytes=2**30)
+    registry.ingest(heartbeat("h", known))
+    for passed, expected in ((29.999, [("h", "w")]), (0.001, found)):
+        clock.advance(passed)
+        assert ids(registry.list_all_workers()) == [("h", "w")]
+        assert ids(registry.find_idle_workers()) == expected
+        assert ids(registry.find_workers_by_model("m")) == expected
+        assert ids(registry.find_workers_with_model("m")) == expected
+        assert ids(registry.find_workers_by_backend("cuda")) == expected
+        assert ids(registry.find_workers_with_capacity(1_024)) == expected
+        assert (registry.find_best_worker_for_model("m") is None) == (expected == [])
 
 
 def test_a_worker_is_found_by_its_id(registry: HiveRegistry) -> None:

@@ -122,12 +122,12 @@ def test_the_other_columns_of_workers_are_what_the_registry_counts(
     with registry.reserve("n"):
         rows = read(registry.snapshot().workers)
     assert picked(rows, "hive_id", "timestamp", "reservations", "load", "online") == [
-        {"hive_id": "dead", "timestamp": START, "reservations": 0, "load": 100_000, "online": False},
+        {"hive_id": "dead", "timestamp": START, "reservations": 0, "load": 0, "online": False},
         {
             "hive_id": "live",
             "timestamp": START + timedelta(seconds=20),
             "reservations": 1,
-            "load": 60_000,
+            "load": 1_001 * 2**19 + 100,
             "online": True,
         },
     ]

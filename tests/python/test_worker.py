@@ -336,8 +336,16 @@ def test_a_candidate_tells_what_the_registry_counts(registry: HiveRegistry) -> N
     told(registry, FULL | {"max_concurrency": 4})
     with registry.reserve("llama"):
         candidate = candidate_of(registry, "llama")
-    # 1,000 x (12.25 + 100 x 1 / 4)
-    assert (candidate.load, candidate.reservations) == (37_250, 1)
+    # 1,001 x 2**20 x 1 / 4 + 10 x 12.25
+    assert (candidate.load, candidate.reservations) == (1_001 * 2**18 + 122, 1)
+
+
+def test_the_turn_of_a_candidate_is_later_once_it_is_reserved(registry: HiveRegistry) -> None:
+    told(registry, FULL)
+    before = candidate_of(registry, "llama").turn
+    assert candidate_of(registry, "llama").turn == before
+    registry.reserve("llama").release()
+    assert candidate_of(registry, "llama").turn > before
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{}", b"null", b"\xff", b'{"hive_id": 1}'])

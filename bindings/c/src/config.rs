@@ -7,7 +7,7 @@ use hive_registry::{ConfigError, HiveRegistry, HiveRegistryBuilder, Limits, Live
 
 use crate::clock::ManualClock;
 use crate::status::{Failure, Status};
-use crate::text::{OptF32, OptU64};
+use crate::text::{OptF32, OptU32, OptU64};
 
 /// Which time counts as a hive's last heartbeat.
 #[repr(C)]
@@ -66,6 +66,12 @@ pub struct Config {
     pub clock: *const ManualClock,
     /// Devices that one hive declares; 256.
     pub max_devices_per_hive: OptU64,
+    /// Requests at once that a worker is ranked by when it does not say how many it takes, which then does not limit it:
+    /// at least 1; 16.
+    pub assumed_concurrency: OptU32,
+    /// Shuffles the order of workers that are alike in all else, which is that of registration where it is not set: for
+    /// several registries of one fleet, each with another seed.
+    pub tie_seed: OptU64,
 }
 
 impl Config {
@@ -133,6 +139,12 @@ impl Config {
         );
         if let Some(seed) = self.seed.into() {
             builder = builder.seed(seed);
+        }
+        if let Some(requests) = self.assumed_concurrency.into() {
+            builder = builder.assumed_concurrency(requests);
+        }
+        if let Some(seed) = self.tie_seed.into() {
+            builder = builder.tie_seed(seed);
         }
         if let Some(clock) = unsafe { self.clock.as_ref() } {
             builder = builder.clock(clock.share());

@@ -11,7 +11,8 @@ use crate::worker::Worker;
 #[repr(C)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum PolicyKind {
-    /// Healthy before degraded, then the lowest load: the rule of `hive_registry_find_best_worker_for_model`. O(1).
+    /// Healthy before degraded, the lowest load, then the one reserved least recently: the rule of
+    /// `hive_registry_find_best_worker_for_model`. O(1).
     HIVE_POLICY_LEAST_LOADED = 0,
     /// The best of `choices` drawn at random. O(choices).
     HIVE_POLICY_POWER_OF_CHOICES = 1,
@@ -28,13 +29,16 @@ pub enum PolicyKind {
 pub struct Candidate {
     /// Its record, borrowed; `hive_worker_clone` keeps it.
     pub worker: *const Worker,
-    /// Its load: 1,000 times GPU percent plus the percentage of its places reserved; less is better.
+    /// Its load: less is better. An order, not a measure: to be compared with others, and nothing else.
     pub load: u64,
     /// Reservations it holds.
     pub reservations: u32,
+    /// Its place among those that are alike: the least is the one reserved least recently, before it those never
+    /// reserved, in the order of registration. No two are alike.
+    pub turn: u64,
 }
 
-/// Scores a candidate: the lowest wins, the first of equal ones. False, or a score that is NaN, passes it over.
+/// Scores a candidate: the lowest wins, of equal ones the one reserved least recently, as `turn` says. False, or a score that is NaN, passes it over.
 ///
 /// Called without any lock held, once for each candidate each time the registry asks, on the thread that picks. It may
 /// call the registry, also to pick, and any function of this library, but free nothing that the pick under way uses. It
@@ -104,20 +108,21 @@ impl Checked {
 
 impl Choose for Scored {
     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize> {
-        let mut best: Option<(f64, usize)> = None;
+        let mut best: Option<(f64, u64, usize)> = None;
         for (at, candidate) in candidates.iter() {
             let view = Candidate {
                 worker: Worker::view(&candidate.worker),
                 load: candidate.load,
                 reservations: candidate.reservations,
+                turn: candidate.turn(),
             };
             let mut score = f64::NAN;
             let takes = unsafe { (self.score)(self.user, &view, &mut score) };
-            // The first of equal ones comes last.
-            if takes && !score.is_nan() && best.is_none_or(|(least, _)| score <= least) {
-                best = Some((score, at));
+            let wins = |(least, turn, _)| score < least || (score == least && view.turn < turn);
+            if takes && !score.is_nan() && best.is_none_or(wins) {
+                best = Some((score, view.turn, at));
             }
         }
-        best.map(|(_, at)| at)
+        best.map(|(.., at)| at)
     }
 }

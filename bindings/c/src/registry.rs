@@ -299,7 +299,8 @@ pub extern "C" fn hive_registry_list_all_workers(
     })
 }
 
-/// Workers whose state is "Idle". O(k log k) in them.
+/// Workers whose state is "Idle". As all functions named `find_`: under HIVE_STALE_EXCLUDE of live hives only, for they
+/// tell who could be given work. O(k log k) in them.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_registry_find_idle_workers(
     registry: Option<&Registry>,
@@ -324,6 +325,17 @@ pub unsafe extern "C" fn hive_registry_find_workers_by_model(
             Some(WorkerList::of_pairs(registry.find_workers_by_model(id)))
         })
     }
+}
+
+/// The same as `hive_registry_find_workers_by_model`, by its other name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_find_workers_with_model(
+    registry: Option<&Registry>,
+    model_id: *const c_char,
+    model_id_len: usize,
+    out_workers: Option<&mut MaybeUninit<Box<WorkerList>>>,
+) -> Status {
+    unsafe { hive_registry_find_workers_by_model(registry, model_id, model_id_len, out_workers) }
 }
 
 /// Workers that compute on `backend`; ASCII case does not matter.

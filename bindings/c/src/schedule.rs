@@ -57,8 +57,8 @@ pub struct Explanation {
 
 // === picks ===
 
-/// The best worker for the model: healthy before degraded, then the lowest load; an idle worker of any model if none
-/// that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
+/// The best worker for the model: healthy before degraded, the lowest load, then the one reserved least recently; an
+/// idle worker of any model if none that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
 /// `hive_registry_reserve_worker_for_model`. O(1), waits for nobody, allocates nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hive_registry_find_best_worker_for_model(
@@ -75,8 +75,8 @@ pub unsafe extern "C" fn hive_registry_find_best_worker_for_model(
     }
 }
 
-/// Chooses by another policy; NULL is the default rule. HIVE_NONE if it chose nobody. If those it chose had gone, three
-/// times running, the default rule decides.
+/// Chooses by another policy; NULL is the default rule. If the one it chose has gone it is asked again, 64 times at most.
+/// HIVE_NONE if it chose nobody: whom a policy passes over is not chosen, whatever others do meanwhile.
 ///
 /// Errors: HIVE_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -116,8 +116,8 @@ pub unsafe extern "C" fn hive_registry_reserve_worker_for_model(
     }
 }
 
-/// Chooses by another policy, as `hive_registry_pick`, and counts the reservation. If those it chose had gone or were
-/// taken, three times running, the default rule decides.
+/// Chooses by another policy, as `hive_registry_pick`, and counts the reservation: of whom it chose, if a place is free
+/// there. If none is, the policy is asked again, 64 times at most; then nobody is chosen.
 ///
 /// Errors: HIVE_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]

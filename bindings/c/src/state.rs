@@ -46,7 +46,7 @@ pub struct WorkerSnapshot {
     pub worker: *const Worker,
     /// Reservations it holds.
     pub reservations: u32,
-    /// Its load: 1,000 times GPU percent plus the percentage of its places reserved.
+    /// Its load: an order, not a measure.
     pub load: u64,
 }
 

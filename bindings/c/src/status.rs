@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hive_registry::{ConfigError, FeedError, HeartbeatError};
+use hive_registry::{ConfigError, FeedError, HeartbeatError, said};
 
 use crate::text::Str;
 
@@ -105,7 +105,7 @@ pub(crate) fn guard(call: impl FnOnce() -> Outcome) -> Status {
         Err(panic) => Failure::new(Status::HIVE_PANIC, format!("panic: {}", words(&*panic))),
     };
     // Gone only while the thread ends.
-    let _ = LAST.try_with(|last| *last.borrow_mut() = failure.message);
+    let _ = LAST.try_with(|last| *last.borrow_mut() = said(&failure.message));
     failure.status
 }
 
@@ -122,8 +122,8 @@ fn words(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of an unknown kind")
 }
 
-/// Why the last call of this thread that failed did: field, value and bound. Empty if none has failed. Valid
-/// until the next call of this thread that fails.
+/// Why the last call of this thread that failed did: field, value and bound, in at most 512 bytes. Empty if none has
+/// failed. Valid until the next call of this thread that fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_last_error_message() -> Str {
     LAST.try_with(|last| last.try_borrow().map_or(Str::EMPTY, |last| Str::of(&last))).unwrap_or(Str::EMPTY)
@@ -167,5 +167,15 @@ mod tests {
         assert_eq!(status, Status::HIVE_PANIC);
         assert_eq!(LAST.with(|last| last.borrow().clone()), "panic: at 7");
         assert_eq!(guard(|| Ok(Status::HIVE_NONE)), Status::HIVE_NONE, "and the next call goes on");
+    }
+
+    /// A panic in a clock of Rust, say, may quote what it likes.
+    #[test]
+    fn no_error_is_longer_than_512_bytes() {
+        for long in ["x".repeat(1 << 20), "\u{1f41d}".repeat(1 << 18)] {
+            guard(|| Err(Failure::new(Status::HIVE_SYSTEM, format!("the thread: {long}"))));
+            let kept = LAST.with(|last| last.borrow().clone());
+            assert!(kept.len() <= 512 && kept.starts_with("the thread: "), "{kept}");
+        }
     }
 }

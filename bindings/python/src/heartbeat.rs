@@ -1,12 +1,10 @@
 //! Heartbeats from Python: JSON as `bytes` or `str`, and what the encoder of `hive_registry._heartbeats` makes JSON of:
 //! dicts and dataclasses.
 
-use hive_registry::{HeartbeatError, Limits};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
-use serde::de::DeserializeOwned;
 
 use crate::error::HeartbeatError as Raised;
 use crate::python::module;
@@ -46,20 +44,6 @@ impl Json {
             Self::Bytes(bytes) => bytes,
             Self::Text(text) => text.as_bytes(),
         }
-    }
-
-    /// As one of the registry's payload types, with its errors.
-    pub(crate) fn parse<T: DeserializeOwned>(&self, limits: &Limits) -> Result<T, HeartbeatError> {
-        let (bytes, bound) = (self.bytes(), limits.heartbeat_bytes);
-        if bytes.len() > bound {
-            return Err(HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: bytes.len(), bound });
-        }
-        let mut json = serde_json::Deserializer::from_slice(bytes);
-        serde_path_to_error::deserialize(&mut json).map_err(|error| HeartbeatError::Malformed {
-            // A body that ends too early is said to end nowhere.
-            field: error.path().to_string().replace('?', "."),
-            message: error.inner().to_string(),
-        })
     }
 }
 

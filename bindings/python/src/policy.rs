@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use hive_registry::{self as hive, Candidates};
+use hive_registry::{self as hive, Candidates, said};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -36,7 +36,7 @@ macro_rules! plain {
 }
 
 plain! {
-    /// Healthy before degraded, then the lowest load: the rule of `find_best_worker_for_model`.
+    /// Healthy before degraded, the lowest load, then the one reserved least recently: the rule of `find_best_worker_for_model`.
     LeastLoaded
     /// Each in turn, per model.
     RoundRobin
@@ -122,9 +122,9 @@ impl Policy {
             return Ok(Self::Scored(Scored { score: policy.clone().unbind(), raised: Mutex::new(None) }));
         } else {
             let what = policy.repr()?;
-            return Err(PyTypeError::new_err(format!(
+            return Err(PyTypeError::new_err(said(&format!(
                 "policy: {what} refused: a name, a policy or a callable"
-            )));
+            ))));
         }))
     }
 
@@ -148,16 +148,17 @@ impl Policy {
 
 impl Scored {
     fn best(&self, py: Python<'_>, candidates: &Candidates<'_>) -> PyResult<Option<usize>> {
-        let mut best: Option<(f64, usize)> = None;
+        let mut best: Option<(f64, u64, usize)> = None;
         for (at, candidate) in candidates.iter() {
+            let turn = candidate.turn();
             let score = self.score.bind(py).call1((Candidate::new(py, candidate)?,))?;
             let Some(score) = score.extract::<Option<f64>>()? else { continue };
-            // The first of equal ones comes last.
-            if !score.is_nan() && best.is_none_or(|(least, _)| score <= least) {
-                best = Some((score, at));
+            let wins = |(least, first, _)| score < least || (score == least && turn < first);
+            if !score.is_nan() && best.is_none_or(wins) {
+                best = Some((score, turn, at));
             }
         }
-        Ok(best.map(|(_, at)| at))
+        Ok(best.map(|(.., at)| at))
     }
 }
 

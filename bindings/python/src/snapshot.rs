@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, SchemaRef};
 use chrono::{DateTime, Utc};
-use hive_registry as hive;
+use hive_registry::{self as hive, said};
 use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -125,7 +125,7 @@ impl Table {
     pub(crate) fn html(&self) -> PyResult<String> {
         guard(|| {
             let html = html::table(&self.schema, &self.batches);
-            Ok(html.map_err(|error| PyValueError::new_err(error.to_string()))?)
+            Ok(html.map_err(|error| PyValueError::new_err(said(&error.to_string())))?)
         })
     }
 
@@ -134,21 +134,21 @@ impl Table {
         let names =
             |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
         if names(&schema) != names(&self.schema) {
-            return Err(PyValueError::new_err(format!(
+            return Err(PyValueError::new_err(said(&format!(
                 "requested_schema: {:?} refused: the columns {:?}",
                 names(&schema),
                 names(&self.schema)
-            )));
+            ))));
         }
         let cast = |batch: &RecordBatch| {
             let columns = batch.columns().iter().zip(schema.fields());
             let columns = columns.map(|(column, field)| {
                 arrow::cast(column, field.data_type())
-                    .map_err(|error| PyValueError::new_err(format!("{}: {error}", field.name())))
+                    .map_err(|error| PyValueError::new_err(said(&format!("{}: {error}", field.name()))))
             });
             let columns = columns.collect::<PyResult<Vec<_>>>()?;
             RecordBatch::try_new(schema.clone(), columns)
-                .map_err(|error| PyValueError::new_err(error.to_string()))
+                .map_err(|error| PyValueError::new_err(said(&error.to_string())))
         };
         let batches = self.batches.iter().map(cast).collect::<PyResult<_>>()?;
         Ok((schema, batches))

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use hive_registry::{ProcessStats, WorkerInfo};
+use hive_registry::{ProcessStats, WorkerInfo, said};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -26,13 +26,16 @@ pub(crate) struct Candidate {
     /// Reservations it holds.
     #[pyo3(get)]
     reservations: u32,
+    /// Its place among those that are alike.
+    #[pyo3(get)]
+    turn: u64,
 }
 
 impl Candidate {
     pub(crate) fn new(py: Python<'_>, candidate: hive_registry::Candidate) -> PyResult<Py<Self>> {
-        let (load, reservations) = (candidate.load, candidate.reservations);
+        let (load, reservations, turn) = (candidate.load, candidate.reservations, candidate.turn());
         let base = PyClassInitializer::from(Worker(candidate.worker));
-        Py::new(py, base.add_subclass(Self { load, reservations }))
+        Py::new(py, base.add_subclass(Self { load, reservations, turn }))
     }
 }
 
@@ -120,7 +123,8 @@ impl Worker {
 
     /// As JSON, which keeps every field; a candidate becomes a worker.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
-        let json = serde_json::to_vec(&*self.0).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let json =
+            serde_json::to_vec(&*self.0).map_err(|error| PyValueError::new_err(said(&error.to_string())))?;
         Ok((py.import("hive_registry._core")?.getattr("_unpickle_worker")?, (PyBytes::new(py, &json),)))
     }
 
@@ -140,7 +144,8 @@ impl Worker {
 #[pyfunction]
 #[pyo3(name = "_unpickle_worker")]
 pub(crate) fn unpickle_worker(json: &[u8]) -> PyResult<Worker> {
-    let worker = serde_json::from_slice(json).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let worker =
+        serde_json::from_slice(json).map_err(|error| PyValueError::new_err(said(&error.to_string())))?;
     Ok(Worker(Arc::new(worker)))
 }
 

@@ -1,6 +1,6 @@
 //! Heartbeats: one, many, or a table of them.
 
-use hive_registry::{self as hive, HeartbeatError, HeartbeatOutcome};
+use hive_registry::{self as hive, HeartbeatError, HeartbeatOutcome, said};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -86,8 +86,7 @@ impl HiveRegistry {
         payload: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (hive_id, body) = (text("hive_id", hive_id)?, Json::of(payload)?);
-        let apply =
-            |registry: &hive::HiveRegistry| registry.update_hive_state(&hive_id, body.parse(&self.limits)?);
+        let apply = |registry: &hive::HiveRegistry| registry.update_hive_state_json(&hive_id, body.bytes());
         member(py, self.apply(py, apply)?)
     }
 
@@ -98,7 +97,7 @@ impl HiveRegistry {
         heartbeat: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let body = Json::of(heartbeat)?;
-        member(py, self.apply(py, |registry| registry.update_hive(body.parse(&self.limits)?))?)
+        member(py, self.apply(py, |registry| registry.update_hive_json(body.bytes()))?)
     }
 
     /// Replaces a hive's workers by processes.
@@ -109,8 +108,7 @@ impl HiveRegistry {
         processes: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (hive_id, body) = (text("hive_id", hive_id)?, Json::of(processes)?);
-        let apply =
-            |registry: &hive::HiveRegistry| registry.update_workers(&hive_id, body.parse(&self.limits)?);
+        let apply = |registry: &hive::HiveRegistry| registry.update_workers_json(&hive_id, body.bytes());
         member(py, self.apply(py, apply)?)
     }
 
@@ -156,9 +154,9 @@ impl HiveRegistry {
         static TABLES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
         if !table.hasattr("__arrow_c_stream__")? {
             let what = table.repr()?;
-            return Err(PyTypeError::new_err(format!(
+            return Err(PyTypeError::new_err(said(&format!(
                 "table: {what} refused: a table with __arrow_c_stream__"
-            )));
+            ))));
         }
         let table = module(py, &TABLES, "hive_registry._tables")?.getattr("readable")?.call1((table,))?;
         let stream = table.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;

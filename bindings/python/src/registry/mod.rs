@@ -7,7 +7,7 @@ mod workers;
 
 use std::sync::Arc;
 
-use hive_registry::{self as hive, HiveId, LivenessClock, StaleMode, WorkerInfo};
+use hive_registry::{self as hive, HiveId, LivenessClock, StaleMode, WorkerInfo, said};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -24,15 +24,12 @@ use crate::worker::Worker;
 
 /// A live registry of hives and their workers.
 #[pyclass(frozen, weakref, module = "hive_registry")]
-pub(crate) struct HiveRegistry {
-    registry: Owned<hive::HiveRegistry>,
-    limits: hive::Limits,
-}
+pub(crate) struct HiveRegistry(Owned<hive::HiveRegistry>);
 
 impl HiveRegistry {
     /// A call that takes less time than letting go of the interpreter does.
     fn run<T>(&self, call: impl FnOnce(&hive::HiveRegistry) -> Result<T, Refused>) -> PyResult<T> {
-        guard(|| call(self.registry.get()?))
+        guard(|| call(self.0.get()?))
     }
 
     /// A call that may take long: the interpreter is let go.
@@ -57,7 +54,7 @@ impl HiveRegistry {
     #[new]
     #[pyo3(signature = (
         *, shards = None, liveness_window = None, liveness_clock = "reported", stale_mode = "exclude", limits = None,
-        assumed_worker_memory = None, clock = None, seed = None,
+        assumed_worker_memory = None, clock = None, seed = None, assumed_concurrency = None, tie_seed = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     fn new(
@@ -69,6 +66,8 @@ impl HiveRegistry {
         assumed_worker_memory: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, ManualClock>>,
         seed: Option<&Bound<'_, PyAny>>,
+        assumed_concurrency: Option<&Bound<'_, PyAny>>,
+        tie_seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut builder = hive::HiveRegistry::builder()
             .liveness_clock(one_of(
@@ -87,21 +86,21 @@ impl HiveRegistry {
         if let Some(window) = liveness_window {
             builder = builder.liveness_window(seconds("liveness_window", window)?);
         }
-        let mut bounds = hive::Limits::default();
         if let Some(limits) = limits {
             let field = |name| match limits.getattr(name) {
                 Ok(limit) => size(name, &limit),
-                Err(_) => Err(PyTypeError::new_err(format!("limits: {} refused: Limits", limits.repr()?))),
+                Err(_) => {
+                    Err(PyTypeError::new_err(said(&format!("limits: {} refused: Limits", limits.repr()?))))
+                }
             };
-            bounds = hive::Limits {
+            builder = builder.limits(hive::Limits {
                 hives: field("hives")?,
                 workers: field("workers")?,
                 workers_per_hive: field("workers_per_hive")?,
                 devices_per_hive: field("devices_per_hive")?,
                 models: field("models")?,
                 heartbeat_bytes: field("heartbeat_bytes")?,
-            };
-            builder = builder.limits(bounds);
+            });
         }
         if let Some(memory) = assumed_worker_memory {
             let pair = memory.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().ok();
@@ -120,7 +119,15 @@ impl HiveRegistry {
         if let Some(seed) = seed {
             builder = builder.seed(whole("seed", seed)?);
         }
-        guard(|| Ok(Self { registry: Owned::new(builder.build()?), limits: bounds }))
+        if let Some(requests) = assumed_concurrency {
+            let fits = number(requests)?;
+            let fits = fits.ok_or_else(|| refused("assumed_concurrency", requests, "from 1 to 2**32 - 1"))?;
+            builder = builder.assumed_concurrency(fits);
+        }
+        if let Some(seed) = tie_seed {
+            builder = builder.tie_seed(whole("tie_seed", seed)?);
+        }
+        guard(|| Ok(Self(Owned::new(builder.build()?))))
     }
 
     /// Removes hives not heard for `max_age`.

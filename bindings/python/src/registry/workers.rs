@@ -52,6 +52,11 @@ impl HiveRegistry {
         self.list(py, |registry| registry.find_workers_by_model(model_id))
     }
 
+    /// As `find_workers_by_model`, by its other name.
+    fn find_workers_with_model<'py>(&self, py: Python<'py>, model_id: &str) -> PyResult<Vec<Found<'py>>> {
+        self.find_workers_by_model(py, model_id)
+    }
+
     /// Workers on a kind of device.
     fn find_workers_by_backend<'py>(&self, py: Python<'py>, backend: &str) -> PyResult<Vec<Found<'py>>> {
         self.list(py, |registry| registry.find_workers_by_backend(backend))
