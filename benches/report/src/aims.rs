@@ -120,9 +120,9 @@ fn picks(figures: &Figures) -> Result<Vec<Aim>, Missing> {
             handle / slowest,
             0.65,
         )
-        .over([handle, floor - figures.median("floor/pick/dashmap/20")?])
+        .over([handle, floor - figures.median("floor/pick/map/20")?])
         .because(
-            "The lookup is a third of the floor, not half; what is left is the clock, two arc-swap loads, a clone with its drop and a counter.",
+            "The lookup is a third of the floor, not half; what is left is the clock, the winner's load, a clone with its drop and a counter.",
         ),
         Aim::at_most("pick, largest fleet against smallest", "<= 1.5x", ratio, largest / smallest, 1.5),
         Aim::new(
