@@ -1,51 +1,66 @@
 //! What no design of these parts can go below on this machine: each part alone, in one process.
 //!
-//! `dashmap` finds one key among as many as a registry has models or hives, with its hasher, shards and string
-//! type; a pick also loads what is published (`arc-swap`), clones the hive's name and the record (`two-arcs`)
-//! and reads the clock; a heartbeat is at least parsed (`json`), and 8 new records take the place of 8 old ones
-//! (`records`). A reservation and its release do what is named above `reserve`, on one worker that stays in the
-//! cache or on as many as tie for the least load, one after the other far apart, as the least recently reserved are.
+//! `map` finds one key among as many as a registry has models or hives, with its hasher and string type, that of the
+//! models without a lock as the registry does; a pick also loads what is published (`published`), clones the hive's name
+//! and the record (`two-arcs`) and reads the clock; a heartbeat is at least parsed (`json`), and 8 new records take the
+//! place of 8 old ones (`records`). A reservation and its release do what is named above `reserve`, on one worker that
+//! stays in the cache or on as many as tie for the least load, one after the other far apart, as the least recently
+//! reserved are.
 #![allow(missing_docs, reason = "criterion's macros make an undocumented function")]
 
 mod common;
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use common::borrowed::{Plain, Telemetry};
 use common::{Beats, MODELS, STRIDE, WORKERS, hive_id, model, sized};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dashmap::DashMap;
 use foldhash::{SharedSeed, fast::SeedableRandomState};
 use hive_registry::{Clock, DEFAULT_SHARDS, SystemClock, WorkerInfo};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
+use sdd::{AtomicOwned, Guard, Owned};
 use smol_str::SmolStr;
 
-fn map<K: std::hash::Hash + Eq, V>(
-    entries: impl Iterator<Item = (K, V)>,
-) -> DashMap<K, V, SeedableRandomState> {
-    let hasher = SeedableRandomState::with_seed(1, SharedSeed::global_fixed());
-    let map = DashMap::with_hasher_and_shard_amount(hasher, DEFAULT_SHARDS);
-    entries.for_each(|(key, value)| _ = map.insert(key, value));
+type Map<V> = HashMap<SmolStr, V, SeedableRandomState>;
+
+fn hasher() -> SeedableRandomState {
+    SeedableRandomState::with_seed(1, SharedSeed::global_fixed())
+}
+
+fn map<V>(entries: impl Iterator<Item = (SmolStr, V)>) -> Map<V> {
+    let mut map = HashMap::with_hasher(hasher());
+    map.extend(entries);
     map
+}
+
+/// The same, published whole.
+fn published<V: 'static>(entries: impl Iterator<Item = (SmolStr, V)>) -> AtomicOwned<Map<V>> {
+    AtomicOwned::from(Owned::new(map(entries)))
+}
+
+fn read<V: 'static, O>(published: &AtomicOwned<V>, f: impl FnOnce(&V) -> O) -> Option<O> {
+    let guard = Guard::new();
+    published.load(Ordering::Acquire, &guard).as_ref().map(f)
 }
 
 fn pick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("floor/pick");
     let models: Vec<String> = (0..MODELS).map(model).collect();
-    let by_model = map(models.iter().map(|model| (SmolStr::new(model), Arc::new(0_u64))));
+    let names = || models.iter().map(SmolStr::new);
+    let by_model = published(names().map(|model| (model, Arc::new(0_u64))));
     let mut turn = 0;
-    group.bench_function(BenchmarkId::new("dashmap", MODELS), |bencher| {
+    group.bench_function(BenchmarkId::new("map", MODELS), |bencher| {
         bencher.iter(|| {
             turn = (turn + 1) % MODELS;
-            by_model.get(black_box(models[turn].as_str())).map(|found| **found)
+            read(&by_model, |map| map.get(black_box(models[turn].as_str())).map(|found| **found))
         });
     });
-    let published = ArcSwap::from_pointee(1_u64);
-    group.bench_function("arc-swap", |bencher| bencher.iter(|| **black_box(&published).load()));
+    let winner = AtomicOwned::new(1_u64);
+    group.bench_function("published", |bencher| bencher.iter(|| read(black_box(&winner), |winner| *winner)));
     let (name, record): (Arc<str>, Arc<u64>) = ("a name".into(), Arc::new(1));
     group.bench_function("two-arcs", |bencher| {
         bencher.iter(|| black_box((Arc::clone(black_box(&name)), Arc::clone(black_box(&record)))));
@@ -53,15 +68,16 @@ fn pick(criterion: &mut Criterion) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     group.bench_function("clock", |bencher| bencher.iter(|| black_box(&clock).wall_ms()));
     // All of these in a row, as a pick needs them.
-    let winners = map(models
-        .iter()
-        .map(|model| (SmolStr::new(model), ArcSwap::from_pointee((name.clone(), record.clone())))));
+    let winners = published(names().map(|model| (model, AtomicOwned::new((name.clone(), record.clone())))));
     group.bench_function("all", |bencher| {
         bencher.iter(|| {
             turn = (turn + 1) % MODELS;
-            let winner = winners.get(black_box(models[turn].as_str())).map(|found| found.load())?;
             let live = black_box(&clock).wall_ms() > 0;
-            live.then(|| black_box((winner.0.clone(), winner.1.clone())))
+            let winner = |map: &Map<AtomicOwned<(Arc<str>, Arc<u64>)>>| {
+                let winner = map.get(black_box(models[turn].as_str()))?;
+                read(winner, |winner| live.then(|| winner.clone()))
+            };
+            black_box(read(&winners, winner))
         });
     });
     group.finish();
@@ -75,24 +91,28 @@ fn heartbeat(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("floor/heartbeat");
     for hives in sized([10_000, 100_000], [10, 100]) {
         let ids: Vec<String> = (0..hives).map(hive_id).collect();
-        let by_hive = map(ids.iter().map(|hive| (SmolStr::new(hive), Arc::new(0_u64))));
+        let shard = |id: &str| hasher().hash_one(id) as usize >> 24 & (DEFAULT_SHARDS - 1);
+        let of =
+            |at: usize| ids.iter().filter(move |id| shard(id) == at).map(|id| (id.into(), Arc::new(0_u64)));
+        let by_hive: Vec<_> = (0..DEFAULT_SHARDS).map(|at| RwLock::new(map(of(at)))).collect();
         let mut turn = 0;
-        group.bench_function(BenchmarkId::new("dashmap", hives), |bencher| {
+        group.bench_function(BenchmarkId::new("map", hives), |bencher| {
             bencher.iter(|| {
                 // Far from the last one, as hives report in no order.
                 turn = (turn + STRIDE) % hives;
-                by_hive.get(black_box(ids[turn].as_str())).map(|found| **found)
+                let id = black_box(ids[turn].as_str());
+                by_hive[shard(id)].read().get(id).map(|found| **found)
             });
         });
     }
     for hives in sized([10_000, 100_000], [10, 100]) {
-        let records: Vec<_> = (0..hives * WORKERS).map(|_| ArcSwap::from_pointee(RECORD)).collect();
+        let mut records: Vec<_> = (0..hives * WORKERS).map(|_| Arc::new(RECORD)).collect();
         let mut turn = 0;
         group.bench_function(BenchmarkId::new("records", hives), |bencher| {
             bencher.iter(|| {
                 turn = (turn + STRIDE) % hives;
-                for record in &records[turn * WORKERS..][..WORKERS] {
-                    record.store(Arc::new(black_box(RECORD)));
+                for record in &mut records[turn * WORKERS..][..WORKERS] {
+                    *record = Arc::new(black_box(RECORD));
                 }
             });
         });
@@ -121,7 +141,7 @@ fn heartbeat(criterion: &mut Criterion) {
 
 /// What a reservation changes of a worker.
 struct Slot {
-    record: ArcSwap<Record>,
+    record: Arc<Record>,
     word: AtomicU64,
     turn: AtomicU64,
 }
@@ -132,7 +152,7 @@ struct Slot {
 fn reserve(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("floor/reserve");
     let models: Vec<String> = (0..MODELS).map(model).collect();
-    let by_model = map(models.iter().map(|model| (SmolStr::new(model), Arc::new(Mutex::new(0_u64)))));
+    let by_model = published(models.iter().map(|model| (SmolStr::new(model), Arc::new(Mutex::new(0_u64)))));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let core = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
     let step = |word: &AtomicU64, by: u64| {
@@ -140,11 +160,11 @@ fn reserve(criterion: &mut Criterion) {
         let new = seen.wrapping_add(by);
         word.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     };
-    let shuffle = SeedableRandomState::with_seed(1, SharedSeed::global_fixed());
+    let shuffle = hasher();
     for &workers in sized(&[1, 4, 40, 400, 4_000, 40_000][..], &[1, 40]) {
         let slot = |_| {
             let (word, turn) = (AtomicU64::new(0), AtomicU64::new(0));
-            Arc::new(Slot { record: ArcSwap::from_pointee(RECORD), word, turn })
+            Arc::new(Slot { record: Arc::new(RECORD), word, turn })
         };
         // In no order, so that nothing is fetched ahead.
         let mut slots: Vec<_> = (0..workers).map(|n| (shuffle.hash_one(n), slot(n))).collect();
@@ -155,12 +175,13 @@ fn reserve(criterion: &mut Criterion) {
                 turn = (turn + 1) % MODELS;
                 next = (next + 1) % workers;
                 let now = black_box(&clock).wall_ms();
-                let ranking = Arc::clone(&*by_model.get(black_box(models[turn].as_str()))?);
+                let model = black_box(models[turn].as_str());
+                let ranking = read(&by_model, |map| map.get(model).cloned())??;
                 let handles = {
                     let _ranking = ranking.lock();
                     let slot = &slots[next].1;
                     let admitted = step(&slot.turn, 1) && step(&slot.word, 1);
-                    admitted.then(|| (core.clone(), slot.clone(), slot.record.load_full()))?
+                    admitted.then(|| (core.clone(), slot.clone(), slot.record.clone()))?
                 };
                 core[0].fetch_add(1, Ordering::Relaxed);
                 let (core, slot, _) = black_box(&handles);

@@ -46,7 +46,7 @@ struct Plan<'c> {
     before: Option<Arc<HiveRuntimeState>>,
     /// Ordered by worker id, and beside them what happens to each.
     workers: WorkerList,
-    steps: Vec<Step>,
+    steps: SmallVec<[Step; 8]>,
     /// The places of the members that go.
     gone: SmallVec<[usize; 8]>,
 }
@@ -261,7 +261,7 @@ impl Core {
             models: &self.models,
             before: before.clone(),
             workers: WorkerList::with_capacity(count),
-            steps: Vec::with_capacity(count),
+            steps: SmallVec::with_capacity(count),
             gone: SmallVec::new(),
         };
         let mut known = known.iter().enumerate().peekable();
@@ -299,7 +299,7 @@ impl Core {
             return;
         }
         self.worker_room.give_back(inner.members.len().saturating_sub(workers.len()));
-        let mut old: Vec<_> = std::mem::take(&mut inner.members).into_iter().map(Some).collect();
+        let mut old: Vec<_> = std::mem::take(&mut inner.members).into_vec().into_iter().map(Some).collect();
         let comes = |record: &WorkerInfo| Member {
             slot: Arc::new(Slot::new(record, cell.front.clone(), self.next_order())),
             ranking: None,

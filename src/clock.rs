@@ -54,20 +54,33 @@ impl Clock for SystemClock {
         milliseconds(rustix::time::ClockId::MonotonicCoarse) + SLEPT_MS.load(Ordering::Relaxed)
     }
 
-    /// The clock that goes on while the machine sleeps is read first: should this thread have to wait between the two,
-    /// the difference comes out too small, and never goes back.
+    /// Looks at the coarse clocks only, unless they have come apart: a sleep moves the wall clock and not the other, and
+    /// so does who sets it. The precise ones cost more than a heartbeat's map.
     fn refresh(&self) {
-        let awake_and_asleep = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let awake = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        use rustix::time::ClockId;
+        let apart = milliseconds(ClockId::RealtimeCoarse) - milliseconds(ClockId::MonotonicCoarse);
+        let known = SLEPT_MS.load(Ordering::Relaxed) != UNKNOWN;
+        if known && (apart - APART_MS.load(Ordering::Acquire)).abs() < APART {
+            return;
+        }
+        // The clock that goes on while the machine sleeps is read first: should this thread have to wait between the two,
+        // the difference comes out too small, and never goes back.
+        let awake_and_asleep = rustix::time::clock_gettime(ClockId::Boottime);
+        let awake = rustix::time::clock_gettime(ClockId::Monotonic);
         let slept = (awake_and_asleep.tv_sec - awake.tv_sec) * 1_000
             + (awake_and_asleep.tv_nsec - awake.tv_nsec).div_euclid(1_000_000);
-        let slept = slept.max(0);
-        // Mostly it is as it was, and the cache line stays everybody's.
-        if slept > SLEPT_MS.load(Ordering::Relaxed) {
-            SLEPT_MS.fetch_max(slept, Ordering::Relaxed);
-        }
+        SLEPT_MS.fetch_max(slept.max(0), Ordering::Relaxed);
+        // After the other: who sees it need not look.
+        APART_MS.store(apart, Ordering::Release);
     }
 }
+
+/// By how much the wall clock was ahead of the monotonic one when the precise clocks were read last, ms.
+#[cfg(target_os = "linux")]
+static APART_MS: AtomicI64 = AtomicI64::new(0);
+/// Less than this, ms, is the coarseness of the two.
+#[cfg(target_os = "linux")]
+const APART: i64 = 50;
 
 /// For how long this machine has slept since it was started.
 #[cfg(target_os = "linux")]

@@ -16,7 +16,7 @@ use crate::index::ranking::{Best, Ranking, Renewed};
 use crate::index::workers::Workers;
 use crate::lease::Ledger;
 use crate::liveness::{View, clamp};
-use crate::names::{HiveId, ModelId};
+use crate::names::ModelId;
 use crate::room::Room;
 use crate::slot::{Side, Slot};
 use crate::stats::Counters;
@@ -46,7 +46,7 @@ pub(crate) struct Core {
     /// Unix ms less monotonic ms when the core was built: gives the arrival clock its origin.
     origin_ms: i64,
 
-    pub(crate) hives: Map<HiveId, Arc<HiveCell>>,
+    pub(crate) hives: Map<Arc<HiveCell>>,
     pub(crate) models: Models,
     /// The idle workers of every model.
     pub(crate) idle: Ranking,
@@ -90,7 +90,12 @@ impl Drop for Flush {
 pub(crate) type Changed<'s> = SmallVec<[Renewed<'s>; RENEWED]>;
 
 /// Keys written in one stay under a ranking's lock, at most (C7).
-const RENEWED: usize = 16;
+pub(crate) const RENEWED: usize = 16;
+
+/// Entries of one shard of a map, at most: growing it takes a part of a millisecond, under its lock (C7). It looks at
+/// the name of each, which of a hive stands elsewhere.
+const HIVES_OF_SHARD: usize = 4_096;
+const IDS_OF_SHARD: usize = 8_192;
 
 /// What is known of a clock that was set back.
 struct Hindsight {
@@ -110,10 +115,10 @@ impl Core {
         let random = seed.unwrap_or_else(|| std::hash::BuildHasher::hash_one(&hasher(None), 0));
         Self {
             origin_ms: clamp(config.clock.wall_ms()).saturating_sub(clamp(config.clock.monotonic_ms())),
-            hives: Map::new(shards(limits.hives, config.shards), hasher(seed)),
+            hives: Map::new(shards(limits.hives, HIVES_OF_SHARD, config.shards), hasher(seed)),
             models: Models::new(seed, limits.models, config.assumed_concurrency),
             idle,
-            workers: Workers::new(shards(limits.workers, config.shards), seed),
+            workers: Workers::new(shards(limits.workers, IDS_OF_SHARD, config.shards), seed),
             hive_room: Room::new("hives", config.limits.hives),
             worker_room: Room::new("workers", config.limits.workers),
             registered: AtomicUsize::new(0),

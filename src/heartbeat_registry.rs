@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::builder::DEFAULT_SHARDS;
 use crate::clock::{Clock, SystemClock};
 use crate::names::Text;
-use crate::sync::{Map, hasher};
+use crate::sync::{Map, Named, hasher};
 
 /// Something that sends heartbeats, as its last one left it.
 pub trait HeartbeatItem: Send + Sync + 'static {
@@ -56,8 +56,26 @@ pub trait HeartbeatItem: Send + Sync + 'static {
 /// assert_eq!(gateways.cleanup_stale(), 1);
 /// ```
 pub struct HeartbeatRegistry<T> {
-    items: Map<Text, Arc<T>>,
+    items: Map<Kept<T>>,
     clock: Box<dyn Clock>,
+}
+
+/// An item beside its name, so that it is not asked for that under a lock.
+struct Kept<T> {
+    id: Text,
+    item: Arc<T>,
+}
+
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        Self { id: self.id.clone(), item: self.item.clone() }
+    }
+}
+
+impl<T> Named for Kept<T> {
+    fn name(&self) -> &str {
+        &self.id
+    }
 }
 
 impl<T: HeartbeatItem> Default for HeartbeatRegistry<T> {
@@ -83,12 +101,12 @@ impl<T: HeartbeatItem> HeartbeatRegistry<T> {
     pub fn update(&self, item: T) -> Option<Arc<T>> {
         let item = Arc::new(item);
         let mut is_new = false;
+        let id = Text::from(item.id());
         let create = || {
             is_new = true;
-            Ok::<_, Infallible>(item.clone())
+            Ok::<_, Infallible>(Kept { id: id.clone(), item: item.clone() })
         };
-        let Ok(old) =
-            self.items.upsert(item.id().into(), create, |kept| std::mem::replace(kept, item.clone()));
+        let Ok(old) = self.items.upsert(&id, create, |kept| std::mem::replace(&mut kept.item, item.clone()));
         if is_new { None } else { Some(old) }
     }
 
@@ -122,18 +140,18 @@ impl<T: HeartbeatItem> HeartbeatRegistry<T> {
     /// O(n), as all counts.
     pub fn count_online(&self) -> usize {
         let now_ms = self.clock.wall_ms();
-        self.items.values().iter().filter(|item| item.is_recent(now_ms)).count()
+        self.items().iter().filter(|item| item.is_recent(now_ms)).count()
     }
 
     /// How many were heard lately and take work.
     pub fn count_available(&self) -> usize {
         let now_ms = self.clock.wall_ms();
-        self.items.values().iter().filter(|item| item.is_recent(now_ms) && item.is_available()).count()
+        self.items().iter().filter(|item| item.is_recent(now_ms) && item.is_available()).count()
     }
 
     /// How many are known.
     pub fn count_total(&self) -> usize {
-        self.items.values().len()
+        self.items().len()
     }
 
     /// Whether it is known and was heard lately. O(1).
@@ -145,8 +163,10 @@ impl<T: HeartbeatItem> HeartbeatRegistry<T> {
     /// O(n).
     pub fn cleanup_stale(&self) -> usize {
         let now_ms = self.clock.wall_ms();
-        let stale = self.items.values().into_iter().filter(|item| !item.is_recent(now_ms));
-        stale.filter(|item| self.items.remove_if(item.id(), |kept| Arc::ptr_eq(kept, item)).is_some()).count()
+        let stale = self.items().into_iter().filter(|item| !item.is_recent(now_ms));
+        stale
+            .filter(|item| self.items.remove_if(item.id(), |kept| Arc::ptr_eq(&kept.item, item)).is_some())
+            .count()
     }
 
     /// The newest heartbeat of each sender.
@@ -155,11 +175,15 @@ impl<T: HeartbeatItem> HeartbeatRegistry<T> {
     }
 
     fn find(&self, id: &str) -> Option<Arc<T>> {
-        self.items.read(id, Arc::clone)
+        self.items.read(id, |kept| kept.item.clone())
+    }
+
+    fn items(&self) -> Vec<Arc<T>> {
+        self.items.values().into_iter().map(|kept| kept.item).collect()
     }
 
     fn sorted(&self) -> Vec<Arc<T>> {
-        let mut items = self.items.values();
+        let mut items = self.items();
         items.sort_unstable_by(|one, other| one.id().cmp(other.id()));
         items
     }

@@ -16,7 +16,7 @@ use crate::order::Order;
 use crate::slot::Slot;
 use crate::state::{HiveRuntimeState, WorkerInfo};
 use crate::stats::Arrivals;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Named};
 use crate::tombstone::Tombstone;
 
 /// What became of a heartbeat (I4).
@@ -66,7 +66,7 @@ pub(crate) struct Inner {
     pub(crate) retired: bool,
     pub(crate) order: Order,
     /// Ordered by worker id, as the state's workers are.
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Box<[Member]>,
     /// It was online when it was last heard, and `HiveOffline` has not been told since.
     pub(crate) online: bool,
     /// None until it is registered.
@@ -95,6 +95,12 @@ impl Deref for HiveCell {
     }
 }
 
+impl Named for Arc<HiveCell> {
+    fn name(&self) -> &str {
+        &self.front.id
+    }
+}
+
 // === impl Member ===
 
 impl Member {
@@ -113,7 +119,7 @@ impl HiveCell {
             inner: Mutex::new(Inner {
                 retired: false,
                 order: Order::default(),
-                members: Vec::new(),
+                members: Box::default(),
                 online: false,
                 arrivals: Arrivals::default(),
             }),
@@ -199,7 +205,7 @@ impl Core {
             self.hive_room.take(1)?.keep();
             Ok(Arc::new(HiveCell::new(hive_id.into())))
         };
-        self.hives.upsert(hive_id.into(), create, |cell| cell.clone())
+        self.hives.upsert(hive_id, create, |cell| cell.clone())
     }
 
     /// Takes a retired cell out of the map, if it is still there.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use smallvec::SmallVec;
 
 use crate::clock::millis;
 
@@ -46,8 +47,11 @@ pub(crate) struct Order {
     newest: Option<Arrived>,
     /// Those dropped since that could make a later one a reset: in the order of arrival, each less than the one
     /// before. Those that arrived [`RESET_SPACING`] ago or more are one: the last, which is the least.
-    older: Vec<Arrived>,
+    older: Option<Box<Older>>,
 }
+
+/// Most hives have none.
+type Older = SmallVec<[Arrived; MAX_OLDER]>;
 
 struct Arrived {
     place: Place,
@@ -88,7 +92,8 @@ impl Order {
             Ordering::Greater => true,
             Ordering::Equal => matches!(place, Place::Time(_)),
             Ordering::Less => {
-                let goes_on = || self.older.iter().any(|older| older.place < place && older.is_apart(now_ms));
+                let older = || self.older.iter().flat_map(|older| older.iter());
+                let goes_on = || older().any(|older| older.place < place && older.is_apart(now_ms));
                 let resets = now_ms.saturating_sub(newest.at_ms) >= reset_after_ms && goes_on();
                 if !resets {
                     self.remember(place, now_ms);
@@ -100,19 +105,20 @@ impl Order {
 
     /// A heartbeat that was admitted is being applied.
     pub(crate) fn applied(&mut self, place: Place, now_ms: i64) {
-        *self = Self { newest: Some(Arrived { place, at_ms: now_ms }), older: Vec::new() };
+        *self = Self { newest: Some(Arrived { place, at_ms: now_ms }), older: None };
     }
 
     fn remember(&mut self, place: Place, now_ms: i64) {
-        if self.older.last().is_some_and(|least| least.place <= place) {
+        let older = self.older.get_or_insert_default();
+        if older.last().is_some_and(|least| least.place <= place) {
             return;
         }
-        let apart = self.older.partition_point(|older| older.is_apart(now_ms));
-        self.older.drain(..apart.saturating_sub(1));
-        if self.older.len() == MAX_OLDER {
-            self.older.pop();
+        let apart = older.partition_point(|older| older.is_apart(now_ms));
+        older.drain(..apart.saturating_sub(1));
+        if older.len() == MAX_OLDER {
+            older.pop();
         }
-        self.older.push(Arrived { place, at_ms: now_ms });
+        older.push(Arrived { place, at_ms: now_ms });
     }
 }
 

@@ -262,9 +262,10 @@ const USES: u64 = 1_001;
 /// The report is up to a heartbeat old, and says of a worker that is handed out now what it said before.
 pub(crate) fn load(record: &WorkerInfo, reservations: u32, assumed: u32) -> u64 {
     let limit = u64::from(record.max_concurrency.unwrap_or(assumed).max(1));
-    let share = (u64::from(reservations) << SHARE_STEPS) / limit;
+    // Mostly there are none, and a division is slow.
+    let share = if reservations == 0 { 0 } else { (u64::from(reservations) << SHARE_STEPS) / limit };
     let unreported = if record.state == WorkerLifecycle::Idle { 0.0 } else { 100.0 };
     let percent = record.gpu_percent.unwrap_or(unreported).clamp(0.0, 100.0);
-    // Exact: no f32 has more digits.
-    USES * share + (10.0 * f64::from(percent)).floor() as u64
+    // Exact: no f32 has more digits. Not negative, so cut off is rounded down.
+    USES * share + (10.0 * f64::from(percent)) as u64
 }

@@ -11,12 +11,11 @@ pub(crate) use imp::{
 };
 pub(crate) use std::sync::atomic::Ordering;
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, Hash};
+use std::hash::BuildHasher;
 
 use foldhash::{SharedSeed, fast::SeedableRandomState};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use imp::RwLock;
 
@@ -29,13 +28,10 @@ pub(crate) fn hasher(seed: Option<u64>) -> SeedableRandomState {
     }
 }
 
-/// Entries of one shard of a map, at most: growing it takes a part of a millisecond, under its lock (C7).
-const SHARD: usize = 8_192;
-
-/// So many shards that each has at most [`SHARD`] entries when there are `entries`; no fewer than `least`, and at
-/// most 65,536.
-pub(crate) fn shards(entries: usize, least: usize) -> usize {
-    entries.div_ceil(SHARD).min(1 << 16).next_power_of_two().max(least)
+/// So many shards that each has at most `each` entries when there are `entries`; no fewer than `least`, and at most
+/// 65,536.
+pub(crate) fn shards(entries: usize, each: usize, least: usize) -> usize {
+    entries.div_ceil(each).min(1 << 16).next_power_of_two().max(least)
 }
 
 /// Bits of a hash that the tables within shards use neither to find a place nor to tell keys apart.
@@ -43,67 +39,67 @@ fn shard(hash: u64, shards: usize) -> usize {
     (hash >> 24) as usize & (shards - 1)
 }
 
+/// What a map holds, found by a name that it tells itself: tables have no room for keys that stand elsewhere too.
+pub(crate) trait Named {
+    fn name(&self) -> &str;
+}
+
 /// A lock-striped map whose guards never leave this file. Its locks are fair: readers do not keep a writer out.
-pub(crate) struct Map<K, V> {
-    shards: Box<[Shard<K, V>]>,
+pub(crate) struct Map<V> {
+    shards: Box<[RwLock<HashTable<V>>]>,
     hasher: SeedableRandomState,
 }
 
-type Shard<K, V> = RwLock<HashMap<K, V, SeedableRandomState>>;
-
-impl<K: Eq + Hash, V> Map<K, V> {
+impl<V: Named> Map<V> {
     /// `shards` is a power of two.
     pub(crate) fn new(shards: usize, hasher: SeedableRandomState) -> Self {
         let (shards, hasher) = imp::explorable(shards, hasher);
-        let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
-        Self { shards: (0..shards).map(|_| shard()).collect(), hasher }
+        Self { shards: (0..shards).map(|_| RwLock::new(HashTable::new())).collect(), hasher }
     }
 
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &Shard<K, V> {
-        &self.shards[shard(self.hasher.hash_one(key), self.shards.len())]
+    /// Where a name belongs, and its hash.
+    fn shard(&self, name: &str) -> (&RwLock<HashTable<V>>, u64) {
+        let hash = self.hasher.hash_one(name);
+        (&self.shards[shard(hash, self.shards.len())], hash)
     }
 
     /// `f` runs under the shard's read lock: it may look at atomics and clone, nothing more.
-    pub(crate) fn read<Q, O>(&self, key: &Q, f: impl FnOnce(&V) -> O) -> Option<O>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.shard(key).read().get(key).map(f)
+    pub(crate) fn read<O>(&self, name: &str, f: impl FnOnce(&V) -> O) -> Option<O> {
+        let (shard, hash) = self.shard(name);
+        shard.read().find(hash, |value| value.name() == name).map(f)
     }
 
     /// Creates the value under the shard's lock where there is none, or fails to; lets `f` change it, and
     /// returns what `f` returns.
     pub(crate) fn upsert<O, E>(
         &self,
-        key: K,
+        name: &str,
         create: impl FnOnce() -> Result<V, E>,
         f: impl FnOnce(&mut V) -> O,
     ) -> Result<O, E> {
-        let mut shard = self.shard(&key).write();
-        Ok(f(match shard.entry(key) {
+        let (shard, hash) = self.shard(name);
+        let rehash = |value: &V| self.hasher.hash_one(value.name());
+        Ok(f(match shard.write().entry(hash, |value| value.name() == name, rehash) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(create()?),
+            Entry::Vacant(entry) => entry.insert(create()?).into_mut(),
         }))
     }
 
     /// Removes the value if `f`, which may change it, says so; returns it for a drop outside the shard.
-    pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&mut V) -> bool) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let mut shard = self.shard(key).write();
-        if !f(shard.get_mut(key)?) {
+    pub(crate) fn remove_if(&self, name: &str, f: impl FnOnce(&mut V) -> bool) -> Option<V> {
+        let (shard, hash) = self.shard(name);
+        let mut shard = shard.write();
+        let mut entry = shard.find_entry(hash, |value| value.name() == name).ok()?;
+        if !f(entry.get_mut()) {
             return None;
         }
-        let removed = shard.remove(key);
+        let (removed, _) = entry.remove();
         // C3: memory follows the live fleet, in each of many small shards. Paid for by the removals, so amortised O(1).
         if shard.capacity() > 4 * shard.len() + 2 {
             let kept = 2 * shard.len();
-            shard.shrink_to(kept);
+            shard.shrink_to(kept, |value| self.hasher.hash_one(value.name()));
         }
-        removed
+        Some(removed)
     }
 
     /// A copy of the values, shard by shard, in no order.
@@ -113,27 +109,27 @@ impl<K: Eq + Hash, V> Map<K, V> {
     {
         let mut values = Vec::new();
         for shard in &self.shards {
-            values.extend(shard.read().values().cloned());
+            values.extend(shard.read().iter().cloned());
         }
         values
     }
 }
 
 /// A map that is read without a lock, of entries that come and go rarely: who changes a shard publishes a copy of it.
-pub(crate) struct Index<K: 'static, V: 'static> {
-    shards: Box<[Copied<K, V>]>,
+pub(crate) struct Index<V: 'static> {
+    shards: Box<[Copied<V>]>,
     hasher: SeedableRandomState,
 }
 
-struct Copied<K: 'static, V: 'static> {
-    copy: Published<HashMap<K, V, SeedableRandomState>>,
+struct Copied<V: 'static> {
+    copy: Published<HashTable<V>>,
     writer: Mutex<()>,
 }
 
 /// Entries of one shard of an [`Index`], as a rule: a copy costs as much as a few heartbeats at most.
 const COPIED: usize = 16;
 
-impl<K: Clone + Eq + Hash, V: Clone> Index<K, V> {
+impl<V: Clone + Named> Index<V> {
     /// For so many entries.
     pub(crate) fn new(entries: usize, hasher: SeedableRandomState) -> Self {
         let shards = entries.div_ceil(COPIED).min(1 << 16).next_power_of_two();
@@ -142,57 +138,53 @@ impl<K: Clone + Eq + Hash, V: Clone> Index<K, V> {
         Self { shards: (0..shards).map(|_| shard()).collect(), hasher }
     }
 
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &Copied<K, V> {
-        &self.shards[shard(self.hasher.hash_one(key), self.shards.len())]
+    /// Where a name belongs, and its hash.
+    fn shard(&self, name: &str) -> (&Copied<V>, u64) {
+        let hash = self.hasher.hash_one(name);
+        (&self.shards[shard(hash, self.shards.len())], hash)
     }
 
     /// `f` may look and clone; no lock is held.
-    pub(crate) fn read<Q, O>(&self, key: &Q, f: impl FnOnce(&V) -> O) -> Option<O>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.shard(key).copy.read(|map| map.get(key).map(f))?
+    pub(crate) fn read<O>(&self, name: &str, f: impl FnOnce(&V) -> O) -> Option<O> {
+        let (shard, hash) = self.shard(name);
+        shard.copy.read(|table| table.find(hash, |value| value.name() == name).map(f))?
     }
 
     /// What is there; if nothing is, what `create` makes under the shard's lock, if it does not fail.
-    pub(crate) fn get_or<E>(&self, key: K, create: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
-        let shard = self.shard(&key);
+    pub(crate) fn get_or<E>(&self, name: &str, create: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
+        let (shard, _) = self.shard(name);
         // Outlives the lock.
         let pin = Pin::new();
         let _writing = shard.writer.lock();
-        if let Some(value) = shard.copy.read(|map| map.get(&key).cloned()).flatten() {
+        if let Some(value) = self.read(name, V::clone) {
             return Ok(value);
         }
         let value = create()?;
-        let map = shard.copy.read(HashMap::clone);
-        let mut map = map.unwrap_or_else(|| HashMap::with_hasher(self.hasher.clone()));
-        map.insert(key, value.clone());
-        shard.copy.store(Some(map), &pin);
+        let more = |table: &HashTable<V>| self.table(table.iter().chain([&value]));
+        let table = shard.copy.read(more).unwrap_or_else(|| self.table([&value].into_iter()));
+        shard.copy.store(Some(table), &pin);
         Ok(value)
     }
 
     /// Removes the value if `f` says so; true if it did.
-    pub(crate) fn remove_if<Q>(&self, key: &Q, f: impl FnOnce(&V) -> bool) -> bool
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let shard = self.shard(key);
+    pub(crate) fn remove_if(&self, name: &str, f: impl FnOnce(&V) -> bool) -> bool {
+        let (shard, _) = self.shard(name);
         let pin = Pin::new();
         let _writing = shard.writer.lock();
-        let removes = shard.copy.read(|map| map.get(key).is_some_and(f)).unwrap_or(false);
+        let removes = self.read(name, f).unwrap_or(false);
         if removes {
-            // Made anew rather than shrunk.
-            let rest = |map: &HashMap<K, V, SeedableRandomState>| {
-                let mut rest = HashMap::with_capacity_and_hasher(map.len() - 1, self.hasher.clone());
-                let others = map.iter().filter(|(one, _)| (*one).borrow() != key);
-                rest.extend(others.map(|(key, value)| (key.clone(), value.clone())));
-                rest
-            };
-            shard.copy.store(shard.copy.read(rest).filter(|map| !map.is_empty()), &pin);
+            let rest = |table: &HashTable<V>| self.table(table.iter().filter(|value| value.name() != name));
+            shard.copy.store(shard.copy.read(rest).filter(|table| !table.is_empty()), &pin);
         }
         removes
+    }
+
+    /// Made anew each time, as large as it needs to be.
+    fn table<'v>(&self, values: impl Iterator<Item = &'v V> + Clone) -> HashTable<V> {
+        let rehash = |value: &V| self.hasher.hash_one(value.name());
+        let mut table = HashTable::with_capacity(values.clone().count());
+        values.for_each(|value| _ = table.insert_unique(rehash(value), value.clone(), rehash));
+        table
     }
 }
 

@@ -71,6 +71,10 @@ impl Times {
         self.0.saturating_record(time.as_nanos().try_into().unwrap_or(u64::MAX));
     }
 
+    pub fn longest(&self) -> u64 {
+        self.0.max()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -78,14 +82,21 @@ impl Times {
     /// A row of the table that [`Times::head`] begins, and the same for the report; nothing if nothing was
     /// measured.
     pub fn row(&self, what: &str) -> Option<Figure> {
+        self.row_with(what, [])
+    }
+
+    /// The same, with further figures in nanoseconds, told behind the row.
+    pub fn row_with<const N: usize>(&self, what: &str, more: [(&'static str, u64); N]) -> Option<Figure> {
         if self.is_empty() {
             return None;
         }
         let at = |percent| self.0.value_at_percentile(percent);
         let (p50, p99, p999) = (at(50.0), at(99.0), at(99.9));
         let (max, count) = (self.0.max(), self.0.len());
-        println!("| {what:<52} | {p50:>9} | {p99:>9} | {p999:>9} | {max:>11} | {count:>10} |");
+        let told: String = more.iter().map(|(name, figure)| format!(" {name} {figure} |")).collect();
+        println!("| {what:<52} | {p50:>9} | {p99:>9} | {p999:>9} | {max:>11} | {count:>10} |{told}");
         let named = [("p50", p50), ("p99", p99), ("p99.9", p999), ("longest", max), ("measured", count)];
+        let named = named.into_iter().chain(more);
         Some(Figure::new(what, "ns", named.map(|(name, figure)| (name, figure as f64))))
     }
 

@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use super::ranking::Ranking;
 use crate::error::HeartbeatError;
-use crate::names::ModelId;
 use crate::room::Room;
 use crate::slot::{Side, Slot};
-use crate::sync::{Index, hasher};
+use crate::sync::{Index, Named, hasher};
 
 /// No model without a worker stays (C3).
 pub(crate) struct Models {
-    index: Index<ModelId, Arc<Ranking>>,
+    index: Index<Arc<Ranking>>,
     /// Counts entries of the index.
     room: Room,
     /// As in [`Ranking::new`].
     assumed: u32,
+}
+
+impl Named for Arc<Ranking> {
+    fn name(&self) -> &str {
+        self.model()
+    }
 }
 
 impl Models {
@@ -53,7 +58,7 @@ impl Models {
     }
 
     fn create(&self, model: &str) -> Result<Arc<Ranking>, HeartbeatError> {
-        self.index.get_or(model.into(), || {
+        self.index.get_or(model, || {
             // Given back by `remove`.
             self.room.take(1)?.keep();
             Ok(Arc::new(Ranking::new(Side::Model, model.into(), self.assumed)))

@@ -14,7 +14,10 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::tournament::{Key, Tournament};
+use crate::core::RENEWED;
 use crate::liveness::View;
 use crate::names::ModelId;
 use crate::slot::{NOWHERE, PARKED, Side, Slot, Told};
@@ -81,10 +84,11 @@ struct Print {
     turn: u64,
 }
 
-/// The book, open: its lock, and around it a pin, so that what a publication replaces is freed after the lock (C5).
+/// The book, open: its lock, and from the first publication on a pin that outlives it, so that what a publication replaces
+/// is freed after the lock (C5).
 struct Open<'r> {
     book: MutexGuard<'r, Book>,
-    pin: Pin,
+    pin: Option<Pin>,
 }
 
 /// What is found at the top.
@@ -160,9 +164,7 @@ impl Ranking {
     }
 
     fn open(&self) -> Open<'_> {
-        // Not while waiting for the lock: a pin keeps everyone's garbage.
-        let book = self.book.lock();
-        Open { book, pin: Pin::new() }
+        Open { book: self.book.lock(), pin: None }
     }
 
     // === membership: by the thread that holds the slot's cell ===
@@ -189,7 +191,7 @@ impl Ranking {
         let mut open = self.open();
         debug_assert!(!open.book.retired, "a retired ranking cannot be joined");
         let entry = Entry::new(slot, record);
-        let key = self.tell(&entry).map(|(key, _)| key);
+        let key = self.tell(slot, record).map(|(key, _)| key);
         open.book.insert(entry, key);
         self.close(open);
     }
@@ -209,13 +211,13 @@ impl Ranking {
     /// Gives members their new records and the keys of these, in one step each; few enough for one stay.
     pub(crate) fn update(&self, members: &[Renewed<'_>]) {
         // Replaced records, dropped after the lock.
-        let mut replaced = Vec::with_capacity(members.len());
+        let mut replaced: SmallVec<[_; RENEWED]> = SmallVec::new();
         let mut open = self.open();
         open.book.fetch(members);
         for (_, slot, record) in members {
             if let Some(entry) = open.book.entry_mut(slot) {
                 replaced.push(std::mem::replace(&mut entry.record, (*record).clone()));
-                self.settle(&mut open.book, &Entry::new(slot, record));
+                self.settle(&mut open.book, slot, record);
             }
         }
         self.close(open);
@@ -224,25 +226,24 @@ impl Ranking {
     /// Writes the slot's true key, if it is a member; false if it is not.
     pub(crate) fn sync(&self, slot: &Arc<Slot>) -> bool {
         let mut open = self.open();
-        let entry = open.book.entry_mut(slot).map(|entry| entry.clone());
-        if let Some(entry) = &entry {
-            self.settle(&mut open.book, entry);
+        let told = open.book.entry_mut(slot).map(|entry| self.tell(slot, &entry.record));
+        if let Some(told) = told {
+            open.book.place(slot, told.map(|(key, _)| key));
         }
         self.close(open);
-        entry.is_some()
+        told.is_some()
     }
 
     /// Writes the true key of an entry; none if that means parked.
-    fn settle(&self, book: &mut Book, entry: &Entry) -> Option<(Key, Told)> {
-        let told = self.tell(entry);
-        book.place(&entry.slot, told.map(|(key, _)| key));
+    fn settle(&self, book: &mut Book, slot: &Arc<Slot>, record: &WorkerInfo) -> Option<(Key, Told)> {
+        let told = self.tell(slot, record);
+        book.place(slot, told.map(|(key, _)| key));
         told.ok()
     }
 
     /// The key of an entry as things are and what it is made of; if it cannot be picked now, that of when this may end.
     /// The slot then knows what the book is about to.
-    fn tell(&self, entry: &Entry) -> Result<(Key, Told), Key> {
-        let Entry { slot, record } = entry;
+    fn tell(&self, slot: &Slot, record: &WorkerInfo) -> Result<(Key, Told), Key> {
         match slot.tell(self.side) {
             _ if !record.serves() => Err(Key::NEVER),
             Some(told) => Ok((slot.key(self.side, record, told, self.assumed), told)),
@@ -383,7 +384,7 @@ impl Ranking {
             .map(|told| (entry.slot.key(self.side, &entry.record, told, self.assumed), told));
         let (key, told) = match told.filter(|(key, _)| *key == stored) {
             Some(told) => told,
-            None => self.settle(book, &entry)?,
+            None => self.settle(book, &entry.slot, &entry.record)?,
         };
         loop {
             if entry.slot.pulse().is_live(view) {
@@ -537,7 +538,7 @@ impl Ranking {
                 count: print.count,
                 turn: print.turn,
             });
-            self.winner.store(winner, &open.pin);
+            self.winner.store(winner, open.pin.get_or_insert_with(Pin::new));
             book.published = print;
         }
     }

@@ -146,12 +146,16 @@ impl<T> Tournament<T> {
         let (mut at, mut key) = (at, key);
         for level in &mut self.levels {
             let group = &mut level[at / FAN];
-            let before = group.least();
-            group.0[at % FAN] = key;
-            key = group.least();
-            if key == before {
+            let before = std::mem::replace(&mut group.0[at % FAN], key);
+            if before == key {
                 return;
             }
+            let least = group.least();
+            // Another is the least still, as it was, for nowhere is one key in two places but `NEVER`.
+            if least < key && least < before {
+                return;
+            }
+            key = least;
             at /= FAN;
         }
         self.crown(key);

@@ -10,9 +10,20 @@ use crate::liveness::View;
 use crate::names::{HiveId, WorkerId};
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
-use crate::sync::{Map, Mutex, hasher, unlock_fair};
+use crate::sync::{Map, Mutex, Named, hasher, unlock_fair};
 
-pub(crate) struct Workers(Map<WorkerId, Namesakes>);
+pub(crate) struct Workers(Map<Id>);
+
+struct Id {
+    name: WorkerId,
+    namesakes: Namesakes,
+}
+
+impl Named for Id {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
 
 /// All slots of one id. Mostly one; "llm-8080" may be on thousands of hives.
 #[derive(Clone)]
@@ -44,11 +55,12 @@ impl Workers {
     /// O(log k) in the number of namesakes.
     pub(crate) fn join(&self, record: &WorkerInfo, slot: &Arc<Slot>) {
         loop {
-            let create = || Ok::<_, Infallible>(Namesakes::One(slot.clone()));
-            let Ok(change) = self.0.upsert(record.worker_id.clone(), create, |namesakes| match namesakes {
+            let one = || Namesakes::One(slot.clone());
+            let create = || Ok::<_, Infallible>(Id { name: record.worker_id.clone(), namesakes: one() });
+            let Ok(change) = self.0.upsert(&record.worker_id, create, |id| match &mut id.namesakes {
                 Namesakes::One(one) if Arc::ptr_eq(one, slot) => Change::Done,
                 Namesakes::One(one) => {
-                    *namesakes = Namesakes::Many(Many::new([one, slot]));
+                    id.namesakes = Namesakes::Many(Many::new([one, slot]));
                     Change::Done
                 }
                 Namesakes::Many(many) => Change::Shared(many.clone()),
@@ -65,7 +77,7 @@ impl Workers {
     pub(crate) fn leave(&self, record: &WorkerInfo, slot: &Arc<Slot>) {
         loop {
             let mut shared = None;
-            let gone = self.0.remove_if(record.worker_id.as_str(), |namesakes| match namesakes {
+            let gone = self.0.remove_if(&record.worker_id, |id| match &id.namesakes {
                 Namesakes::One(one) => Arc::ptr_eq(one, slot),
                 Namesakes::Many(many) => {
                     shared = Some(many.clone());
@@ -89,12 +101,12 @@ impl Workers {
         let last = retired.0.lock().slots.values().next().cloned();
         let is_it =
             |namesakes: &Namesakes| matches!(namesakes, Namesakes::Many(many) if Arc::ptr_eq(many, retired));
-        let gone = self.0.remove_if(worker_id.as_str(), |namesakes| match &last {
-            Some(last) if is_it(namesakes) => {
-                *namesakes = Namesakes::One(last.clone());
+        let gone = self.0.remove_if(worker_id, |id| match &last {
+            Some(last) if is_it(&id.namesakes) => {
+                id.namesakes = Namesakes::One(last.clone());
                 false
             }
-            _ => is_it(namesakes),
+            _ => is_it(&id.namesakes),
         });
         drop(gone);
     }
@@ -103,7 +115,7 @@ impl Workers {
     /// [`STEP`] at a time.
     pub(crate) fn get(&self, worker_id: &str, view: &View<'_>) -> Option<Arc<Slot>> {
         loop {
-            match self.0.read(worker_id, Namesakes::clone)? {
+            match self.0.read(worker_id, |id| id.namesakes.clone())? {
                 Namesakes::One(one) => return (!one.is_gone()).then_some(one),
                 Namesakes::Many(many) => {
                     let heard_last = many.heard_last(view);

@@ -103,8 +103,8 @@ fn run(budget: Duration) -> Vec<Row> {
         bench.dynamo(&[LOAD_ONLY]);
     }
     // (b) on one model: a handful, where a scan has little to do, and 4,000.
-    for hives in [1, 500] {
-        Bench::new(budget, &mut rows, Fleet::new(hives, WORKERS_EACH, 1)).cow();
+    for (hives, workers_each) in [(1, 4), (1, WORKERS_EACH), (5, WORKERS_EACH), (500, WORKERS_EACH)] {
+        Bench::new(budget, &mut rows, Fleet::new(hives, workers_each, 1)).cow();
     }
     for (hives, workers_each) in [(1, 2), (4, 8), (128, 8), (1_250, 8)] {
         Bench::new(budget, &mut rows, Fleet::new(hives, workers_each, 1)).dynamo(&[LOAD_ONLY, WITH_PREFIXES]);

@@ -61,12 +61,19 @@ fn met(is_met: bool) -> Verdict {
 
 const HEARTBEAT: &str = "Beside 8 records it checks some 50 strings, reads 8 old records and slots and writes 16 keys \
     in two trees each, most of them out of the cache; dropping what was parsed is in it.";
+const FEW: &str = "A scan of 4 words in the cache costs less than what its pick leaves out: it reads no clock, so that \
+    somebody else must find out who is silent, counts no pick, and returns no hive's name beside the record.";
+const LATE: &str = "A reservation through a model does not tell the idle ranking, whose lock all models would share; the first \
+    fallback finds out about all of them, 64 at a time, and keeps nobody else waiting.";
+const OWN: &str = "Judged is the longest by the thread's own time, interrupts included: the wall's has in it what the \
+    machine gave to others.";
 const TELEMETRY: &str = "What was sent is kept beside the record (`WorkerInfo::process`, 144 B a worker), and each \
     device that is declared (about 150 B; here one for each worker).";
 
 pub(crate) fn section(figures: &Figures) -> Result<String, Missing> {
     let mut aims = picks(figures)?;
     aims.extend(changes(figures)?);
+    aims.extend(waits(figures)?);
     aims.extend(sizes(figures)?);
     let mut table = Table::of_text(&["what", "target", "measured", "floor", "measured / floor", "met?"]);
     for aim in &aims {
@@ -103,6 +110,8 @@ fn picks(figures: &Figures) -> Result<Vec<Aim>, Missing> {
     let [plain, dynamo, cow] = [("plain", 80_000, 4_000), ("dynamo", 10_000, 10_000), ("cow", 80_000, 4_000)]
         .map(|(peer, workers, of_model)| Ok(figures.peer(peer, workers, of_model)?.ratio));
     let (plain, dynamo, cow) = (plain?, dynamo?, cow?);
+    let few = |workers| Ok(figures.peer("cow", workers, workers)?.ratio);
+    let [of_4, of_40] = [few(4)?, few(40)?];
     let writer = |words: [&str; 2], figure| figures.row("pick-writer", &words)?.get(figure);
     let [alone, beside] = [writer(["writer: none", "mean"], "p50")?, writer(["writer: one", "mean"], "p50")?];
     let single = writer(["writer: one", "single"], "p99.9")?;
@@ -120,9 +129,9 @@ fn picks(figures: &Figures) -> Result<Vec<Aim>, Missing> {
             handle / slowest,
             0.65,
         )
-        .over([handle, floor - figures.median("floor/pick/dashmap/20")?])
+        .over([handle, floor - figures.median("floor/pick/map/20")?])
         .because(
-            "The lookup is a third of the floor, not half; what is left is the clock, two arc-swap loads, a clone with its drop and a counter.",
+            "The lookup is a third of the floor, not half; what is left is the clock, the winner's load, a clone with its drop and a counter.",
         ),
         Aim::at_most("pick, largest fleet against smallest", "<= 1.5x", ratio, largest / smallest, 1.5),
         Aim::new(
@@ -143,6 +152,13 @@ fn picks(figures: &Figures) -> Result<Vec<Aim>, Missing> {
             ratio(cow),
             Reported,
         ),
+        Aim::new(
+            "pick against a copy-on-write slice, 4 and 40 workers of the model",
+            "ahead",
+            format!("{} and {}", ratio(of_4), ratio(of_40)),
+            met(of_4.min(of_40) >= 1.0),
+        )
+        .because(FEW),
         Aim::at_most("pick beside a writer without pause, p50", "<= 2x", ratio, beside / alone, 2.0)
             .over([beside, floor]),
         Aim::at_most("pick beside a writer without pause, p99.9", "<= 5 us", time, single, 5_000.0),
@@ -239,6 +255,78 @@ fn changes(figures: &Figures) -> Result<Vec<Aim>, Missing> {
         Aim::new("10,000 hives join one model: the longest heartbeat", "<= 1 ms", waves, met(median <= 1e6)),
         Aim::at_most("10,000 hives join one model: picks meanwhile, p50", "<= 2x", ratio, meanwhile, 2.0),
     ])
+}
+
+/// C7, and what is left behind by threads and leases. As the bench of waits measured it, in its last round.
+fn waits(figures: &Figures) -> Result<Vec<Aim>, Missing> {
+    let wait = |words: &[&str], figure| figures.row("waits", words)?.get(figure);
+    let mut aims = Vec::new();
+    for (what, call) in [
+        ("heartbeat of 8, after 512 threads picked once", "heartbeat of 8, after "),
+        ("reserve + pick + release, after 512 threads picked once", "reserve + pick + release, after "),
+    ] {
+        let alone = wait(&[call, "one thread"], "p50")?;
+        let over = |after: &str| Ok::<_, Missing>(wait(&[call, after], "p50")? / alone);
+        let [ended, live] = [over(" 512 threads that ended")?, over(" 512 threads that live")?];
+        let many = over(" 2000 threads that ended")?.max(over(" 2000 threads that live")?);
+        let told = format!("{} ended, {} live; of 2,000 {}", ratio(ended), ratio(live), ratio(many));
+        aims.push(Aim::new(what, "<= 2x of after one", told, met(ended.max(live) <= 2.0)));
+    }
+    for (what, words) in [
+        ("pick while 1,000,000 leases run out at once, the longest", "pick, 1000000 leases run out at once"),
+        ("reserve meanwhile, the longest", "reserve, 1000000 leases run out at once"),
+    ] {
+        let words = [words];
+        let [own, p999, wall] =
+            [wait(&words, "own, longest")?, wait(&words, "p99.9")?, wait(&words, "longest")?];
+        let told = format!("{}; on the wall p99.9 {}, longest {}", time(own), time(p999), time(wall));
+        aims.push(Aim::new(what, "<= 100 us", told, met(own <= 100e3)).because(OWN));
+    }
+    let sweep = [wait(&["a sweep that gives back 1000000 leases"], "longest")?];
+    aims.push(Aim::new("a sweep that gives back 1,000,000 leases", "none", time(sweep[0]), Reported));
+    for (what, words, bound) in [
+        (
+            "heartbeat by which an id comes that 100,000 hives share, beside lookups of it, p99.9",
+            "an id comes",
+            100e3,
+        ),
+        (
+            "heartbeat by which an id goes that 100,000 hives share, beside lookups of it, p99.9",
+            "an id goes",
+            1e6,
+        ),
+        (
+            "heartbeat that brings a model, beside picks of it, p99.9",
+            "brings a model, beside picks of it by 1",
+            1e6,
+        ),
+        (
+            "heartbeat that ends a model, beside picks of it, p99.9",
+            "ends a model, beside picks of it by 1",
+            1e6,
+        ),
+        ("heartbeat while a pick parks 400,000 silent workers, p99.9", "heartbeat while a pick parks", 1e6),
+        ("heartbeat while `explain` walks 400,000 idle workers, p99.9", "while explain", 1e6),
+        ("heartbeat while `find_idle_workers` walks 400,000, p99.9", "while find_idle_workers", 1e6),
+        ("removal of a hive, 100,000 one after the other, p99.9", "removal of a hive", 1e6),
+        ("heartbeat while 100,000 tombstones expire, p99.9", "tombstones expire", 1e6),
+        ("get_available_resources of 1,024 devices, p99.9", "get_available_resources", 1e6),
+        ("pick of a model after 100,000 reservations as idle ones", "pick of a model after", 1e6),
+        ("fallback pick after 100,000 reservations through a model", "fallback pick after", 1e6),
+    ] {
+        let [p999, wall] = [wait(&[words], "p99.9")?, wait(&[words], "longest")?];
+        let own = wait(&[words], "own, longest")?;
+        let told = format!("{}; longest {}, of its own {}", time(p999), time(wall), time(own));
+        let target = if bound < 1e6 { "<= 100 us" } else { "<= 1 ms" };
+        aims.push(
+            Aim::new(what, target, told, met(p999 <= bound)).because(if words.starts_with("fallback") {
+                LATE
+            } else {
+                ""
+            }),
+        );
+    }
+    Ok(aims)
 }
 
 fn sizes(figures: &Figures) -> Result<Vec<Aim>, Missing> {

@@ -37,6 +37,7 @@ pub(crate) fn page(figures: &Figures) -> Result<String, Missing> {
         ("Hives that join, models that come and go", heartbeats::join(figures)?),
         ("Reservations", reservations::section(figures)?),
         ("Leases", reservations::leases(figures)?),
+        ("Waits", waits(figures)?),
         ("Memory", memory(figures)?),
         ("All medians", medians(figures)),
     ] {
@@ -53,6 +54,22 @@ fn memory(figures: &Figures) -> Result<String, Missing> {
         table.row([row.what.clone(), bytes(row.get("all")?), each]);
     }
     Ok(format!("As requested from the allocator; all indexes and statistics are in it.\n\n{}", table.text()))
+}
+
+fn waits(figures: &Figures) -> Result<String, Missing> {
+    let mut table = Table::new(&["", "p50", "p99", "p99.9", "longest", "longest of its own", "measured"]);
+    for row in figures.table("waits")? {
+        let told = [row.get("p50")?, row.get("p99")?, row.get("p99.9")?, row.get("longest")?].map(time);
+        // Means of many calls have none.
+        let own = row.get("own, longest").map(time).unwrap_or_default();
+        let count = whole(row.get("measured")?);
+        table.row([row.what.clone()].into_iter().chain(told).chain([own, count]));
+    }
+    Ok(format!(
+        "Single calls, beside one other thread where it does not say otherwise. The longest of its own is by the time that \
+         the calling thread had of a core: it leaves out waiting, for a lock or for a core.\n\n{}",
+        table.text()
+    ))
 }
 
 fn medians(figures: &Figures) -> String {

@@ -100,7 +100,7 @@ pub(crate) fn by_size(figures: &Figures) -> Result<String, Missing> {
         let told = functions.iter().map(told);
         table.row([whole(hives as f64)].into_iter().chain(told).chain([ratio(hit / floor)]));
     }
-    let parts = ["dashmap/20", "arc-swap", "two-arcs", "clock"];
+    let parts = ["map/20", "published", "two-arcs", "clock"];
     let mut told = Vec::new();
     for part in parts {
         told.push(format!("{part} {}", time(figures.median(&format!("floor/pick/{part}"))?)));
