@@ -357,7 +357,7 @@ impl Ranking {
                         return (open, Best::Nobody);
                     };
                     // By now its lease may have been renewed, or given back.
-                    self.settle(&mut open.book, &entry);
+                    self.settle(&mut open.book, &entry.slot, &entry.record);
                     if entry.slot.word().is_full() && entry.slot.due() <= view.monotonic {
                         return (open, Best::Due(entry.slot));
                     }
