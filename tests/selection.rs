@@ -621,6 +621,67 @@ fn s6_removal_and_eviction_end_reservations() {
     }
 }
 
+#[test]
+fn s6_a_call_gives_back_64_at_most_and_a_sweep_all() {
+    let (registry, clock) = hive((0..1_000).map(|n| limited(&format!("w{n:03}"), 1)).collect());
+    let leases: Vec<_> =
+        (0..1_000).filter_map(|_| registry.reserve_detached("m", Duration::from_secs(5))).collect();
+    assert_eq!((leases.len(), open(&registry)), (1_000, 1_000));
+    clock.advance(Duration::from_secs(5));
+    let mut before = open(&registry);
+    // The question itself is a call.
+    assert!(before >= 1_000 - 64, "{before} are left");
+    for _ in 0..5 {
+        assert!(registry.find_best_worker_for_model("m").is_some());
+        let after = open(&registry);
+        assert!(after < before && before - after <= 2 * 64, "{before}, then {after}");
+        before = after;
+    }
+    assert_eq!(registry.evict_stale(Duration::MAX).hives, 0);
+    assert_eq!(open(&registry), 0);
+    assert!(!leases.iter().any(|lease| registry.release_lease(lease.id)), "they ran out");
+}
+
+#[test]
+fn s6_nobody_is_told_none_while_a_place_has_run_out() {
+    let by_policy = choose(|candidates| candidates.get(0).map(|_| 0));
+    let calls: [&dyn Fn(&HiveRegistry) -> Option<String>; 5] = [
+        &|registry| name(registry.find_best_worker_for_model("m")),
+        &|registry| name(registry.model("m").expect("it is known").find_best_worker()),
+        &|registry| name(registry.pick("m", &by_policy)),
+        &|registry| name(registry.explain("m").pick),
+        &|registry| {
+            let held = registry.reserve_worker_for_model("m");
+            held.map(|held| format!("{}/{}", held.hive_id(), held.worker().worker_id))
+        },
+    ];
+    for call in calls {
+        // So many leases of others run out first that a call, which gives back few, comes late to those of "m".
+        let (registry, clock) = hive(vec![WorkerState { model_id: Some("n".into()), ..limited("a", 2_000) }]);
+        let others: Vec<_> =
+            (0..2_000).filter_map(|_| registry.reserve_detached("n", Duration::from_secs(1))).collect();
+        apply(&registry, beat("g", T0, vec![worker_in("Busy", "spare", "o"), limited("m", 1)]));
+        let lease = registry.reserve_detached("m", Duration::from_secs(2)).expect("it is free");
+        assert_eq!((others.len(), &*lease.worker.worker_id), (2_000, "m"));
+        assert_eq!(registry.find_best_worker_for_model("m"), None);
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(call(&registry).as_deref(), Some("g/m"));
+        assert!(open(&registry) > 1_000, "of the others most are not given back yet");
+    }
+}
+
+#[test]
+fn s6_ids_of_leases_begin_at_a_random_place() {
+    let first = || {
+        let registry = HiveRegistry::new();
+        let now = chrono::Utc::now().timestamp_millis();
+        apply(&registry, beat("h", now, vec![worker("w", "m")]));
+        registry.reserve_detached("m", Duration::from_secs(5)).expect("it is idle").id
+    };
+    let (one, other) = (first(), first());
+    assert!(one.abs_diff(other) > 1_000 && one > 1_000, "{one} and {other}");
+}
+
 // === S8 ===
 
 /// A policy from a closure.
