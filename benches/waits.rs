@@ -254,9 +254,10 @@ fn leases(rows: &mut Vec<Option<Figure>>) {
     for (what, reserves) in [("pick", false), ("reserve", true)] {
         let mut waits = Waits::new();
         run_out();
-        // 64 at a time.
-        (0..leases / 64 + 1).for_each(|turn| call(&mut waits, turn, reserves));
-        assert!(!open(), "all are given back");
+        // Each gives back a few.
+        while open() {
+            (0..1_000).for_each(|turn| call(&mut waits, turn, reserves));
+        }
         rows.push(waits.row(&format!("{what}, {leases} leases run out at once")));
     }
     let mut sweeps = Times::new();
@@ -414,6 +415,9 @@ fn devices(rows: &mut Vec<Option<Figure>>) {
     rows.push(waits.row(&format!("get_available_resources of {workers} devices")));
 }
 
+/// Measures some rows.
+type Part = fn(&mut Vec<Option<Figure>>);
+
 fn main() {
     if std::env::args().any(|argument| argument == "--list") {
         return;
@@ -421,7 +425,7 @@ fn main() {
     let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let mut rows = Vec::new();
     Times::head();
-    let parts: [(&str, fn(&mut Vec<Option<Figure>>)); 9] = [
+    let parts: [(&str, Part); 9] = [
         ("after-threads", after_threads),
         ("namesakes", namesakes),
         ("models", models),
