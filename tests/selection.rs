@@ -645,7 +645,8 @@ fn s6_a_call_gives_back_64_at_most_and_a_sweep_all() {
 #[test]
 fn s6_nobody_is_told_none_while_a_place_has_run_out() {
     let by_policy = choose(|candidates| candidates.get(0).map(|_| 0));
-    let calls: [&dyn Fn(&HiveRegistry) -> Option<String>; 5] = [
+    type Call<'c> = &'c dyn Fn(&HiveRegistry) -> Option<String>;
+    let calls: [Call<'_>; 5] = [
         &|registry| name(registry.find_best_worker_for_model("m")),
         &|registry| name(registry.model("m").expect("it is known").find_best_worker()),
         &|registry| name(registry.pick("m", &by_policy)),

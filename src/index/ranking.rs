@@ -12,6 +12,7 @@
 //! winner leaves it published: its turn has moved, for good, so that every pick comes to the lock, until one of them
 //! publishes. Whatever else changes the best of the book publishes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -70,9 +71,12 @@ struct Book {
     /// Of `RoundRobin`: the ranked ones before this place have had their turn in this round.
     served: usize,
     round: u32,
-    /// How many walk over the members right now, and who changed lists since the first of them began.
-    walkers: usize,
-    moved: Vec<Entry>,
+    /// Since when each of those walk who walk over the members right now, by what [`moved`](Self::moved) held then; and
+    /// who changed lists since the first of them began.
+    walks: Vec<u64>,
+    moved: VecDeque<Entry>,
+    /// What `moved` held before and nobody needs any more.
+    forgotten: u64,
 }
 
 /// What tells one [`Winner`] from another.
@@ -153,8 +157,9 @@ impl Ranking {
                 behind: false,
                 served: 0,
                 round: 1,
-                walkers: 0,
-                moved: Vec::new(),
+                walks: Vec::new(),
+                moved: VecDeque::new(),
+                forgotten: 0,
             }),
         }
     }
@@ -248,7 +253,7 @@ impl Ranking {
             _ if !record.serves() => Err(Key::NEVER),
             Some(told) => Ok((slot.key(self.side, record, told, self.assumed), told)),
             // What a lease opened afterwards changes comes here again.
-            None if slot.word().is_full() => Err(Key::due(slot.due(), slot.order())),
+            None if slot.waits() => Err(Key::due(slot.due(), slot.order())),
             None => Err(Key::NEVER),
         }
     }
@@ -259,9 +264,17 @@ impl Ranking {
     pub(crate) fn best(&self, view: &View<'_>) -> Best<Arc<WorkerInfo>> {
         match self.winner.read(|winner| winner.look(view)) {
             Some(Some(record)) => Best::Found(record),
-            None if self.due.load(Ordering::Acquire) > view.monotonic => Best::Nobody,
+            None if self.is_bare(view) => Best::Nobody,
             _ => self.best_locked(view),
         }
+    }
+
+    /// Nobody was published, and no lease of a full member has run out.
+    fn is_bare(&self, view: &View<'_>) -> bool {
+        let is_due = || self.due.load(Ordering::Acquire) <= view.monotonic;
+        // Who was given back between the two looks is published by the third: `due` is raised after that.
+        let is_published = || self.winner.read(|_| ()).is_some();
+        view.monotonic == i64::MIN || !is_due() && !is_published()
     }
 
     /// The best eligible worker, found under the lock. Amortised O(log n).
@@ -356,9 +369,11 @@ impl Ranking {
                     let Some(entry) = open.book.due(view) else {
                         return (open, Best::Nobody);
                     };
-                    // By now its lease may have been renewed, or given back.
+                    // By now its lease may have been renewed, or given back. What those of a silent hive are about is not
+                    // ours to pay for.
                     self.settle(&mut open.book, &entry.slot, &entry.record);
-                    if entry.slot.word().is_full() && entry.slot.due() <= view.monotonic {
+                    let is_due = entry.slot.waits() && entry.slot.due() <= view.monotonic;
+                    if is_due && !self.parks(&mut open.book, &entry.slot, view) {
                         return (open, Best::Due(entry.slot));
                     }
                     continue;
@@ -386,17 +401,23 @@ impl Ranking {
             Some(told) => told,
             None => self.settle(book, &entry.slot, &entry.record)?,
         };
-        loop {
-            if entry.slot.pulse().is_live(view) {
-                let Entry { slot, record } = entry;
-                return Some(Fit { slot, told, record, key });
-            }
-            if entry.slot.pulse().park(view) {
-                book.place(&entry.slot, Err(Key::NEVER));
-                return None;
+        if self.parks(book, &entry.slot, view) {
+            return None;
+        }
+        let Entry { slot, record } = entry;
+        Some(Fit { slot, told, record, key })
+    }
+
+    /// Parks a member if its hive is silent; true if so.
+    fn parks(&self, book: &mut Book, slot: &Arc<Slot>, view: &View<'_>) -> bool {
+        while !slot.pulse().is_live(view) {
+            if slot.pulse().park(view) {
+                book.place(slot, Err(Key::NEVER));
+                return true;
             }
             // A heartbeat came in between: look again.
         }
+        false
     }
 
     // === views for policies and lists ===
@@ -460,8 +481,8 @@ impl Ranking {
     pub(crate) fn members(&self) -> Vec<Entry> {
         let mut found: Vec<Entry> = Vec::new();
         let mut book = self.book.lock();
-        book.walkers += 1;
-        let since = book.moved.len();
+        let since = book.end_of_moved();
+        book.walks.push(since);
         for of_ranked in [true, false] {
             let mut left = usize::MAX;
             loop {
@@ -476,11 +497,25 @@ impl Ranking {
                 }
             }
         }
-        found.extend(book.moved[since..].iter().cloned());
-        book.walkers -= 1;
-        let moved = if book.walkers == 0 { std::mem::take(&mut book.moved) } else { Vec::new() };
+        // Who moves from here on was found.
+        let (mut at, end) = (since, book.end_of_moved());
+        while at < end {
+            let to = end.min(at + STEP as u64);
+            let place = |at: u64| (at - book.forgotten) as usize;
+            found.extend(book.moved.range(place(at)..place(to)).cloned());
+            at = to;
+            unlock_fair(book);
+            book = self.book.lock();
+        }
+        if let Some(at) = book.walks.iter().position(|walk| *walk == since) {
+            book.walks.swap_remove(at);
+        }
+        while let Some(forgotten) = book.forget_some() {
+            unlock_fair(book);
+            drop(forgotten);
+            book = self.book.lock();
+        }
         drop(book);
-        drop(moved);
         // The latest record of each.
         found.reverse();
         found.sort_by_key(|entry| entry.slot.order());
@@ -508,7 +543,7 @@ impl Ranking {
 
     fn refresh(&self, open: &mut Open<'_>) {
         if open.book.behind {
-            self.tell_due(&open.book);
+            self.tell_due(&open.book, |due, told| due != told);
         } else {
             self.publish_in(open);
         }
@@ -521,7 +556,8 @@ impl Ranking {
 
     fn publish_in(&self, open: &mut Open<'_>) {
         let book = &mut *open.book;
-        self.tell_due(book);
+        // Before that nobody is there, and after that somebody is.
+        self.tell_due(book, |due, told| due < told);
         let winner = book.ranked.best().and_then(|at| {
             let (entry, key) = (book.ranked.get(at)?, book.ranked.key(at));
             // Whether the key is true is not known here. If it is not, no look will pass: no count is ever so high.
@@ -541,15 +577,16 @@ impl Ranking {
             self.winner.store(winner, open.pin.get_or_insert_with(Pin::new));
             book.published = print;
         }
+        self.tell_due(book, |due, told| due > told);
     }
 
-    fn tell_due(&self, book: &Book) {
+    fn tell_due(&self, book: &Book, tells: impl FnOnce(i64, i64) -> bool) {
         let due = match book.parked.least() {
             Key::NEVER => i64::MAX,
             key => key.deadline(),
         };
         // Written under the lock only.
-        if self.due.load(Ordering::Relaxed) != due {
+        if tells(due, self.due.load(Ordering::Relaxed)) {
             self.due.store(due, Ordering::Release);
         }
     }
@@ -575,6 +612,22 @@ impl Book {
         let least = self.parked.least();
         let is_due = least != Key::NEVER && least.deadline() <= view.monotonic;
         self.parked.get(self.parked.best().filter(|_| is_due)?).cloned()
+    }
+
+    fn end_of_moved(&self) -> u64 {
+        self.forgotten + self.moved.len() as u64
+    }
+
+    /// Some of those that moved and whom no walk needs any more; none if there are none.
+    fn forget_some(&mut self) -> Option<SmallVec<[Entry; STEP]>> {
+        let needed = self.walks.iter().min().map_or(self.end_of_moved(), |since| *since);
+        let some = STEP.min((needed - self.forgotten) as usize);
+        if self.moved.len() == some {
+            // Nothing stays of a great silence.
+            self.moved.shrink_to(some);
+        }
+        self.forgotten += some as u64;
+        (some > 0).then(|| self.moved.drain(..some).collect())
     }
 
     fn list(&mut self, position: u32) -> (&mut Tournament<Entry>, usize) {
@@ -626,8 +679,8 @@ impl Book {
             Err(key) if position & PARKED != 0 => self.parked.set((position & !PARKED) as usize, key),
             key => {
                 if let Some(entry) = self.remove(slot) {
-                    if self.walkers > 0 {
-                        self.moved.push(entry.clone());
+                    if !self.walks.is_empty() {
+                        self.moved.push_back(entry.clone());
                     }
                     self.insert(entry, key);
                 }
