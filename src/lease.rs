@@ -14,6 +14,7 @@ use crate::names::HiveId;
 use crate::reservation::Hold;
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
+use crate::stats::add;
 use crate::sync::{AtomicI64, Mutex, Ordering, unlock_fair};
 
 /// A reservation known by its id, which runs out unless renewed; from
@@ -235,7 +236,10 @@ impl Core {
         loop {
             let Hold { slot, worker, .. } = self.reserve(model)?;
             // If it has gone meanwhile, the reservation went with it.
-            let Some(id) = self.leases.open(&slot, deadline(now, lease)) else { continue };
+            let Some(id) = self.leases.open(&slot, deadline(now, lease)) else {
+                add(&self.counters.again);
+                continue;
+            };
             // Who found it full did not know when this ends.
             if slot.sync_word().is_full() {
                 self.sync(&slot);
