@@ -15,7 +15,12 @@ use crate::names::HiveId;
 use crate::reservation::Hold;
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
-use crate::sync::{AtomicI64, Mutex, MutexGuard, Ordering, unlock_fair};
+            let Some(id) = self.leases.open(&slot, deadline(now, lease)) else {
+                add(&self.counters.again);
+                continue;
+            };
+            // Who found it full did not know when this ends.
+            self.tell_due(&slot);
 
 /// A reservation known by its id, which runs out unless renewed; from
 /// [`HiveRegistry::reserve_detached`](crate::HiveRegistry::reserve_detached).
@@ -248,7 +253,10 @@ impl Core {
         loop {
             let Hold { slot, worker, .. } = self.reserve(model)?;
             // If it has gone meanwhile, the reservation went with it.
-            let Some(id) = self.leases.open(&slot, deadline(now, lease)) else { continue };
+            let Some(id) = self.leases.open(&slot, deadline(now, lease)) else {
+                add(&self.counters.again);
+                continue;
+            };
             // Who found it full did not know when this ends.
             self.tell_due(&slot);
             let expires_at = wall_time(wall.saturating_add(millis(lease)));

@@ -88,6 +88,8 @@ pub(crate) struct Counters {
     stripes: [CachePadded<Stripe>; STRIPES],
     pub(crate) evictions: AtomicU64,
     pub(crate) holds: AtomicU64,
+    /// Reservations whose worker went before the lease was made, which then asks once more: one pick in all.
+    pub(crate) again: AtomicU64,
 }
 
 const STRIPES: usize = 16;
@@ -110,7 +112,8 @@ pub(crate) struct Stripe {
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        Self { stripes: Default::default(), evictions: AtomicU64::new(0), holds: AtomicU64::new(0) }
+        let (evictions, holds, again) = Default::default();
+        Self { stripes: Default::default(), evictions, holds, again }
     }
 
     /// This thread's stripe.
@@ -157,7 +160,7 @@ impl Counters {
                 removed: sum(|stripe| &stripe.removed),
                 refused: sum(|stripe| &stripe.refused),
             },
-            picks: reserved + sum(|stripe| &stripe.picks),
+            picks: (reserved + sum(|stripe| &stripe.picks)).saturating_sub(self.again.load(Relaxed)),
             misses: sum(|stripe| &stripe.misses),
             reservations_open: reserved.saturating_sub(ended),
             events_dropped: 0,
