@@ -15,12 +15,8 @@ use crate::names::HiveId;
 use crate::reservation::Hold;
 use crate::slot::Slot;
 use crate::state::WorkerInfo;
-            let Some(id) = self.leases.open(&slot, deadline(now, lease)) else {
-                add(&self.counters.again);
-                continue;
-            };
-            // Who found it full did not know when this ends.
-            self.tell_due(&slot);
+use crate::stats::add;
+use crate::sync::{AtomicI64, Mutex, MutexGuard, Ordering, unlock_fair};
 
 /// A reservation known by its id, which runs out unless renewed; from
 /// [`HiveRegistry::reserve_detached`](crate::HiveRegistry::reserve_detached).
