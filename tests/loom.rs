@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use hive_registry::{
-    Candidates, EventKind, FeedError, HiveHeartbeatPayload, HiveRegistry, LeastLoaded, ManualClock, Policy,
-    Reservation, WorkerHealth, WorkerInfo, WorkerState,
+    Candidates, EventKind, FeedError, HiveHeartbeatPayload, HiveRegistry, LeastLoaded, LivenessClock,
+    ManualClock, Policy, Reservation, WorkerHealth, WorkerInfo, WorkerState,
 };
 use loom::thread;
 
@@ -104,7 +104,7 @@ fn two_reserves_on_the_last_free_place() {
     });
 }
 
-/// The same place wanted under the ranking's lock and by a policy's compare-and-swap without it.
+/// The same place wanted by the default rule and by a policy, which looks in one stay under the lock and counts in another.
 #[test]
 fn a_reserve_and_a_policy_on_the_last_free_place() {
     loom::model(|| {
@@ -120,8 +120,8 @@ fn a_reserve_and_a_policy_on_the_last_free_place() {
     });
 }
 
-/// A policy's reservation marks the published winner without the lock. A pick begun after it must not return that
-/// worker while another is better, even as a third call corrects the ranking.
+/// A policy's reservation of the winner leaves it published. A pick begun after it must not return that worker while
+/// another is better, even as a third call corrects the ranking.
 #[test]
 fn a_pick_after_a_reservation_against_a_pick_that_corrects() {
     loom::model(|| {
@@ -135,9 +135,9 @@ fn a_pick_after_a_reservation_against_a_pick_that_corrects() {
     });
 }
 
-/// Two releases write through to a ranking whose published winner is marked and is not the best.
+/// Two releases write through to a ranking that is behind: its published winner is reserved no more, and is not the best.
 #[test]
-fn two_releases_while_the_published_winner_is_marked() {
+fn two_releases_while_the_published_winner_is_behind() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", named(&["v", "w", "x"]));
@@ -152,9 +152,9 @@ fn two_releases_while_the_published_winner_is_marked() {
     });
 }
 
-/// A worker goes and another takes its seat, while a lookup by id holds the slot of the one that goes.
+/// A worker is replaced by another of its hive, while a lookup by id holds the slot of the one that goes.
 #[test]
-fn a_seat_given_again_while_a_lookup_holds_the_old_slot() {
+fn a_worker_replaced_while_a_lookup_holds_its_slot() {
     loom::model(|| {
         let registry = registry();
         beat(&registry, "a", named(&["w"]));
@@ -246,6 +246,35 @@ fn parking_against_a_heartbeat() {
         other.join().expect("no panic");
         assert!(registry.find_best_worker_for_model(MODEL).is_some());
     });
+}
+
+/// A hive is silent by the arrival clock, and a heartbeat that another has overtaken shows that it is there (I3). It writes
+/// no key anew unless somebody was parked.
+fn while_an_overtaken_heartbeat_arrives(pick: impl Fn(&HiveRegistry) + Copy + Send + Sync + 'static) {
+    loom::model(move || {
+        let clock = ManualClock::new(1_761_040_800_000);
+        let builder =
+            HiveRegistry::builder().clock(clock.clone()).seed(1).liveness_clock(LivenessClock::Arrival);
+        let registry = builder.build().expect("the settings are in bounds");
+        beat_at(&registry, "a", LATER, named(&["w"]));
+        clock.advance(Duration::from_secs(30));
+        let other = beside(&registry, move |registry| pick(&registry));
+        beat(&registry, "a", named(&["w"]));
+        other.join().expect("no panic");
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+    });
+}
+
+/// A pick parks a silent hive's worker while an overtaken heartbeat of it arrives: afterwards it is found.
+#[test]
+fn parking_against_an_overtaken_heartbeat() {
+    while_an_overtaken_heartbeat_arrives(|registry| drop(registry.find_best_worker_for_model(MODEL)));
+}
+
+/// The same by a look of a policy.
+#[test]
+fn a_policy_that_parks_against_an_overtaken_heartbeat() {
+    while_an_overtaken_heartbeat_arrives(|registry| drop(registry.pick(MODEL, &Last)));
 }
 
 /// Looks at each candidate there is, and chooses the last.
@@ -363,6 +392,22 @@ fn a_release_against_a_change_of_model() {
     });
 }
 
+/// The same while another worker stays in the old model, full, and has the place there that the one that moved has in
+/// the new model.
+#[test]
+fn a_release_against_a_change_of_model_of_one_of_two() {
+    loom::model(|| {
+        let (registry, reservation, _elsewhere) = reserved();
+        beat(&registry, "b", vec![worker("Busy", Some(1))]);
+        let _of_b = registry.reserve_worker_for_model(MODEL).expect("there is a place");
+        let other = thread::spawn(move || drop(reservation));
+        beat(&registry, "a", vec![WorkerState { model_id: Some("n".into()), ..worker("Busy", Some(1)) }]);
+        other.join().expect("no panic");
+        assert!(registry.find_best_worker_for_model(MODEL).is_none(), "b is full");
+        assert!(registry.reserve_worker_for_model("n").is_some());
+    });
+}
+
 /// A lease runs out as it is renewed: renewed or gone, never both, never counted twice.
 #[test]
 fn a_lease_that_runs_out_against_its_renewal() {
@@ -426,6 +471,21 @@ fn a_worker_id_that_moves_between_hives() {
         assert!(registry.get_worker("w").is_some());
         other.join().expect("no panic");
         assert_eq!(registry.get_worker("w").map(|(hive, _)| hive.to_string()).as_deref(), Some("b"));
+    });
+}
+
+/// I5: two hives share an id; one of them loses it as a third has it come up, which is not lost with the two.
+#[test]
+fn a_worker_id_that_comes_up_while_its_namesakes_part() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", named(&["w"]));
+        beat(&registry, "b", named(&["w"]));
+        let other = beside(&registry, move |registry| beat(&registry, "b", Vec::new()));
+        beat(&registry, "c", named(&["w"]));
+        other.join().expect("no panic");
+        beat(&registry, "a", Vec::new());
+        assert_eq!(registry.get_worker("w").map(|(hive, _)| hive.to_string()).as_deref(), Some("c"));
     });
 }
 
