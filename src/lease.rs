@@ -117,7 +117,8 @@ impl Ledger {
         book.remove(id)
     }
 
-    /// Takes out one of this slot that has run out, or up to [`REAPED`] of any.
+    /// Takes out one of this slot that has run out, or up to [`REAPED`] of any. What is known of deadlines stays as it was
+    /// until their places are given back: see [`tell`](Self::tell).
     fn take_due(&self, of: Option<&Slot>, now: i64) -> SmallVec<[Arc<Slot>; REAPED]> {
         let mut book = self.book.lock();
         let mut taken = SmallVec::new();
@@ -127,14 +128,16 @@ impl Ledger {
                 None => book.by_deadline.first().copied(),
             };
             let Some((_, id)) = first.filter(|(deadline, _)| *deadline <= now) else { break };
-            taken.extend(book.remove(id));
+            taken.extend(book.take_out(id));
         }
         taken
     }
 
-    /// By the reaper, once all that it took out is given back.
-    fn tell_next(&self) {
+    /// By the reaper, once the places of all that it took out are given back: when the next ones end, of these slots and
+    /// of all.
+    fn tell(&self, given_back: &[Arc<Slot>]) {
         let book = self.book.lock();
+        given_back.iter().for_each(|slot| book.tell_due(slot));
         let next = book.by_deadline.first().map_or(i64::MAX, |(deadline, _)| *deadline);
         self.next.store(next, Ordering::Release);
     }
@@ -165,9 +168,14 @@ impl Book {
     }
 
     fn remove(&mut self, id: u64) -> Option<Arc<Slot>> {
+        let slot = self.take_out(id)?;
+        self.tell_due(&slot);
+        Some(slot)
+    }
+
+    fn take_out(&mut self, id: u64) -> Option<Arc<Slot>> {
         let (slot, deadline) = self.by_id.remove(&id)?;
         self.strike(id, &slot, deadline);
-        self.tell_due(&slot);
         Some(slot)
     }
 
@@ -223,7 +231,7 @@ impl Core {
         for slot in &due {
             self.release(slot, None);
         }
-        self.leases.tell_next();
+        self.leases.tell(&due);
         due.len()
     }
 

@@ -674,3 +674,20 @@ fn a_reserve_while_the_best_degrades() {
 fn a_pick_by_policy_while_the_best_degrades() {
     while_the_best_degrades(|registry| Some((*registry.pick(MODEL, &LeastLoaded)?.1).clone()));
 }
+
+/// S6: the lease of the only place has run out. Of two picks one takes it back; the other does not miss the place.
+#[test]
+fn two_picks_as_a_lease_has_run_out() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        beat(&registry, "a", vec![worker("Busy", Some(1))]);
+        registry.reserve_detached(MODEL, Duration::from_secs(1)).expect("there is a place");
+        clock.advance(Duration::from_secs(1));
+        let find = |registry: HiveRegistry| registry.find_best_worker_for_model(MODEL).is_some();
+        let other = beside(&registry, find);
+        let found = find(registry.clone());
+        let other = other.join().expect("no panic");
+        assert!(found && other, "the place is free");
+        assert_eq!(registry.stats().reservations_open, 0);
+    });
+}

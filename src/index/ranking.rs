@@ -249,12 +249,16 @@ impl Ranking {
     /// The key of an entry as things are and what it is made of; if it cannot be picked now, that of when this may end.
     /// The slot then knows what the book is about to.
     fn tell(&self, slot: &Slot, record: &WorkerInfo) -> Result<(Key, Told), Key> {
-        match slot.tell(self.side) {
-            _ if !record.serves() => Err(Key::NEVER),
-            Some(told) => Ok((slot.key(self.side, record, told, self.assumed), told)),
-            // What a lease opened afterwards changes comes here again.
-            None if slot.waits() => Err(Key::due(slot.due(), slot.order())),
-            None => Err(Key::NEVER),
+        loop {
+            return match slot.tell(self.side) {
+                _ if !record.serves() => Err(Key::NEVER),
+                Some(told) => Ok((slot.key(self.side, record, told, self.assumed), told)),
+                // What a lease opened afterwards changes comes here again.
+                None if slot.waits() => Err(Key::due(slot.due(), slot.order())),
+                // A place was given back between the two looks: whoever asks is not to miss it.
+                None if slot.told().is_some() => continue,
+                None => Err(Key::NEVER),
+            };
         }
     }
 
