@@ -53,8 +53,11 @@ struct Book {
     by_slot: BTreeSet<(u64, i64, u64)>,
 }
 
-/// Leases that ran out, taken back in one stay (C7); also what a call pays for at most (S6).
-const REAPED: usize = 64;
+/// Leases that ran out that a call pays for (S6), ...
+const PAID: usize = 64;
+/// ... so many of them, whosever they are, in one stay (C7); then one of a worker that it would go to, in the ranking of
+/// the model and among the idle.
+const REAPED: usize = PAID - 2;
 
 /// Stays that a new lease pays for, so that leases that ran out do not pile up.
 const REAPED_BY_LEASES: usize = 8;
@@ -91,20 +94,19 @@ impl Ledger {
         Some(id)
     }
 
-    /// False if the lease ran out, was released, or its worker has gone.
-    fn renew(&self, id: u64, now: i64, deadline: i64) -> bool {
+    /// The slot; none if the lease ran out, was released, or its worker has gone.
+    fn renew(&self, id: u64, now: i64, deadline: i64) -> Option<Arc<Slot>> {
         let mut book = self.book.lock();
-        let Some((slot, old)) = book.by_id.get(&id) else {
-            return false;
-        };
-        if *old <= now || slot.is_gone() {
-            return false;
-        }
+        let (slot, _) = book.by_id.get(&id).filter(|(_, old)| *old > now)?;
         let slot = slot.clone();
-        book.remove(id);
-        book.insert(id, slot, deadline);
+        book.insert(id, slot.clone(), deadline);
         self.next.fetch_min(deadline, Ordering::AcqRel);
-        true
+        // As in `open`.
+        if slot.sync_word().is_gone() {
+            book.remove(id);
+            return None;
+        }
+        Some(slot)
     }
 
     /// The slot to release, if the lease was open.
@@ -116,11 +118,11 @@ impl Ledger {
         book.remove(id)
     }
 
-    /// Takes out up to [`REAPED`] that have run out, of this slot or of any.
-    fn take_due(&self, of: Option<&Slot>, now: i64) -> SmallVec<[Arc<Slot>; REAPED]> {
+    /// Takes out one of this slot that has run out, or up to [`REAPED`] of any.
+    fn take_due(&self, of: Option<&Slot>, now: i64) -> SmallVec<[Arc<Slot>; PAID]> {
         let mut book = self.book.lock();
         let mut taken = SmallVec::new();
-        while taken.len() < REAPED {
+        while taken.len() < if of.is_some() { 1 } else { REAPED } {
             let first = match of {
                 Some(slot) => book.first_of(slot),
                 None => book.by_deadline.first().copied(),
@@ -141,9 +143,9 @@ impl Ledger {
     /// C3: the leases of a registration that has ended go with it, however long they run.
     pub(crate) fn forget(&self, slot: &Slot) {
         while slot.due() != i64::MAX {
-            let mut gone: SmallVec<[Arc<Slot>; REAPED]> = SmallVec::new();
+            let mut gone: SmallVec<[Arc<Slot>; PAID]> = SmallVec::new();
             let mut book = self.book.lock();
-            while gone.len() < REAPED {
+            while gone.len() < PAID {
                 let Some((_, id)) = book.first_of(slot) else { break };
                 gone.extend(book.remove(id));
             }
@@ -153,19 +155,31 @@ impl Ledger {
 }
 
 impl Book {
+    /// Also in the place of one of this id.
     fn insert(&mut self, id: u64, slot: Arc<Slot>, deadline: i64) {
+        if let Some((_, old)) = self.by_id.insert(id, (slot.clone(), deadline)) {
+            self.strike(id, &slot, old);
+        }
         self.by_deadline.insert((deadline, id));
         self.by_slot.insert((slot.order(), deadline, id));
-        slot.set_due(slot.due().min(deadline));
-        self.by_id.insert(id, (slot, deadline));
+        self.tell_due(&slot);
     }
 
     fn remove(&mut self, id: u64) -> Option<Arc<Slot>> {
         let (slot, deadline) = self.by_id.remove(&id)?;
+        self.strike(id, &slot, deadline);
+        self.tell_due(&slot);
+        Some(slot)
+    }
+
+    fn strike(&mut self, id: u64, slot: &Slot, deadline: i64) {
         self.by_deadline.remove(&(deadline, id));
         self.by_slot.remove(&(slot.order(), deadline, id));
-        slot.set_due(self.first_of(&slot).map_or(i64::MAX, |(deadline, _)| deadline));
-        Some(slot)
+    }
+
+    /// Once, after each change: whoever looks in between must not take it for a slot without a lease.
+    fn tell_due(&self, slot: &Slot) {
+        slot.set_due(self.first_of(slot).map_or(i64::MAX, |(deadline, _)| deadline));
     }
 
     /// The lease of this slot that runs out first: (deadline, id).
@@ -195,12 +209,12 @@ impl Core {
         let Some(reaping) = self.leases.reaper.try_lock() else {
             return false;
         };
-        let due = self.give_back(None, now);
+        self.give_back(None, now);
         unlock_fair(reaping);
-        due == REAPED
+        true
     }
 
-    /// Gives back some that have run out, of this slot or of any, and says how many; by the reaper.
+    /// Gives back one of this slot that has run out, or some of any, and says how many; by the reaper.
     fn give_back(&self, of: Option<&Slot>, now: i64) -> usize {
         let due = self.leases.take_due(of, now);
         for slot in &due {
@@ -213,10 +227,14 @@ impl Core {
     /// A sweep gives back all.
     pub(crate) fn reap_all(&self) {
         let now = self.config.clock.monotonic_ms();
-        while self.reap_some(now) {}
+        while self.leases.next.load(Ordering::Acquire) <= now {
+            let reaping = self.leases.reaper.lock();
+            self.give_back(None, now);
+            unlock_fair(reaping);
+        }
     }
 
-    /// A full slot of which a lease has run out, before anyone is told that there is nobody.
+    /// Gives back a lease that has run out of a full slot, before anyone is told that there is nobody.
     #[cold]
     pub(crate) fn reap_of(&self, slot: &Arc<Slot>, now: i64) {
         let reaping = self.leases.reaper.lock();
@@ -237,9 +255,7 @@ impl Core {
             // If it has gone meanwhile, the reservation went with it.
             let Some(id) = self.leases.open(&slot, deadline(now, lease)) else { continue };
             // Who found it full did not know when this ends.
-            if slot.sync_word().is_full() {
-                self.sync(&slot);
-            }
+            self.tell_due(&slot);
             let expires_at = wall_time(wall.saturating_add(millis(lease)));
             return Some(Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at });
         }
@@ -248,7 +264,19 @@ impl Core {
     pub(crate) fn renew_lease(&self, id: u64, lease: Duration) -> bool {
         self.reap();
         let now = self.config.clock.monotonic_ms();
-        self.leases.renew(id, now, deadline(now, lease))
+        let Some(slot) = self.leases.renew(id, now, deadline(now, lease)) else {
+            return false;
+        };
+        // It may end sooner than it would have.
+        self.tell_due(&slot);
+        true
+    }
+
+    /// Its rankings know of a full slot when that may end.
+    fn tell_due(&self, slot: &Arc<Slot>) {
+        if slot.sync_word().is_full() {
+            self.sync(slot);
+        }
     }
 
     pub(crate) fn release_lease(&self, id: u64) -> bool {

@@ -180,6 +180,12 @@ impl Slot {
         takes.then(|| Told { word, turn: self.turn.load(Ordering::Acquire) })
     }
 
+    /// Whether the end of a reservation is what it takes to serve again.
+    pub(crate) fn waits(&self) -> bool {
+        let word = self.word();
+        word.is_full() && !word.is_gone() && self.pulse().serves()
+    }
+
     /// The key in `side`, S2 to S4.
     pub(crate) fn key(&self, side: Side, record: &WorkerInfo, told: Told, assumed: u32) -> Key {
         let second = match side {

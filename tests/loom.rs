@@ -384,6 +384,23 @@ fn a_lease_that_runs_out_against_its_renewal() {
     });
 }
 
+/// S6: nobody is told that there is none while the place of a lease that ran out would serve, also not by a pick that
+/// comes upon another one giving it back.
+#[test]
+fn two_finds_once_the_only_places_lease_has_run_out() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        beat(&registry, "a", vec![worker("Busy", Some(1))]);
+        assert!(registry.reserve_detached(MODEL, Duration::from_secs(1)).is_some());
+        assert!(registry.find_best_worker_for_model(MODEL).is_none());
+        clock.advance(Duration::from_secs(1));
+        let other = beside(&registry, move |registry| registry.find_best_worker_for_model(MODEL).is_some());
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        assert!(other.join().expect("no panic"));
+        assert_eq!(registry.stats().reservations_open, 0);
+    });
+}
+
 /// L3: a heartbeat that comes while a pass evicts its hive wins.
 #[test]
 fn an_eviction_against_a_heartbeat() {

@@ -12,7 +12,10 @@
 //! winner leaves it published: its turn has moved, for good, so that every pick comes to the lock, until one of them
 //! publishes. Whatever else changes the best of the book publishes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::tournament::{Key, Tournament};
 use crate::liveness::View;
@@ -67,9 +70,10 @@ struct Book {
     /// Of `RoundRobin`: the ranked ones before this place have had their turn in this round.
     served: usize,
     round: u32,
-    /// How many walk over the members right now, and who changed lists since the first of them began.
-    walkers: usize,
-    moved: Vec<Entry>,
+    /// By numbers, who changed lists while somebody walked over the members; and at which number each such walk began.
+    moved: BTreeMap<u64, Entry>,
+    moves: u64,
+    walks: Vec<u64>,
 }
 
 /// What tells one [`Winner`] from another.
@@ -149,8 +153,9 @@ impl Ranking {
                 behind: false,
                 served: 0,
                 round: 1,
-                walkers: 0,
-                moved: Vec::new(),
+                moved: BTreeMap::new(),
+                moves: 0,
+                walks: Vec::new(),
             }),
         }
     }
@@ -247,7 +252,7 @@ impl Ranking {
             _ if !record.serves() => Err(Key::NEVER),
             Some(told) => Ok((slot.key(self.side, record, told, self.assumed), told)),
             // What a lease opened afterwards changes comes here again.
-            None if slot.word().is_full() => Err(Key::due(slot.due(), slot.order())),
+            None if slot.waits() => Err(Key::due(slot.due(), slot.order())),
             None => Err(Key::NEVER),
         }
     }
@@ -258,9 +263,17 @@ impl Ranking {
     pub(crate) fn best(&self, view: &View<'_>) -> Best<Arc<WorkerInfo>> {
         match self.winner.read(|winner| winner.look(view)) {
             Some(Some(record)) => Best::Found(record),
-            None if self.due.load(Ordering::Acquire) > view.monotonic => Best::Nobody,
+            None if self.is_bare(view) => Best::Nobody,
             _ => self.best_locked(view),
         }
+    }
+
+    /// Nobody was published, and no lease of a full member has run out.
+    fn is_bare(&self, view: &View<'_>) -> bool {
+        let is_due = || self.due.load(Ordering::Acquire) <= view.monotonic;
+        // Who was given back between the two looks is published by the third: `due` is raised after that.
+        let is_published = || self.winner.read(|_| ()).is_some();
+        view.monotonic == i64::MIN || !is_due() && !is_published()
     }
 
     /// The best eligible worker, found under the lock. Amortised O(log n).
@@ -352,8 +365,14 @@ impl Ranking {
         loop {
             for _ in 0..STEP {
                 let Some(at) = open.book.ranked.best() else {
-                    let due = open.book.due(view);
-                    return (open, due.map_or(Best::Nobody, Best::Due));
+                    match open.book.due(view) {
+                        None => return (open, Best::Nobody),
+                        Some(slot) if !self.parks(&mut open.book, &slot, view) => {
+                            return (open, Best::Due(slot));
+                        }
+                        // What its leases are about is not ours to pay for.
+                        Some(_) => continue,
+                    }
                 };
                 let stored = open.book.ranked.key(at);
                 if let Some(fit) = self.examine(&mut open.book, at, view) {
@@ -378,17 +397,23 @@ impl Ranking {
             Some(told) => told,
             None => self.settle(book, &entry)?,
         };
-        loop {
-            if entry.slot.pulse().is_live(view) {
-                let Entry { slot, record } = entry;
-                return Some(Fit { slot, told, record, key });
-            }
-            if entry.slot.pulse().park(view) {
-                book.place(&entry.slot, Err(Key::NEVER));
-                return None;
+        if self.parks(book, &entry.slot, view) {
+            return None;
+        }
+        let Entry { slot, record } = entry;
+        Some(Fit { slot, told, record, key })
+    }
+
+    /// Parks a member if its hive is silent; true if so.
+    fn parks(&self, book: &mut Book, slot: &Arc<Slot>, view: &View<'_>) -> bool {
+        while !slot.pulse().is_live(view) {
+            if slot.pulse().park(view) {
+                book.place(slot, Err(Key::NEVER));
+                return true;
             }
             // A heartbeat came in between: look again.
         }
+        false
     }
 
     // === views for policies and lists ===
@@ -452,8 +477,8 @@ impl Ranking {
     pub(crate) fn members(&self) -> Vec<Entry> {
         let mut found: Vec<Entry> = Vec::new();
         let mut book = self.book.lock();
-        book.walkers += 1;
-        let since = book.moved.len();
+        let since = book.moves;
+        book.walks.push(since);
         for of_ranked in [true, false] {
             let mut left = usize::MAX;
             loop {
@@ -468,11 +493,24 @@ impl Ranking {
                 }
             }
         }
-        found.extend(book.moved[since..].iter().cloned());
-        book.walkers -= 1;
-        let moved = if book.walkers == 0 { std::mem::take(&mut book.moved) } else { Vec::new() };
+        // Who moves from here on was found.
+        let (mut at, end) = (since, book.moves);
+        while at < end {
+            let to = end.min(at + STEP as u64);
+            found.extend(book.moved.range(at..to).map(|(_, entry)| entry.clone()));
+            at = to;
+            unlock_fair(book);
+            book = self.book.lock();
+        }
+        if let Some(at) = book.walks.iter().position(|walk| *walk == since) {
+            book.walks.swap_remove(at);
+        }
+        while let Some(forgotten) = book.forget_some() {
+            unlock_fair(book);
+            drop(forgotten);
+            book = self.book.lock();
+        }
         drop(book);
-        drop(moved);
         // The latest record of each.
         found.reverse();
         found.sort_by_key(|entry| entry.slot.order());
@@ -499,7 +537,7 @@ impl Ranking {
 
     fn refresh(&self, open: &mut Open<'_>) {
         if open.book.behind {
-            self.tell_due(&open.book);
+            self.tell_due(&open.book, |due, told| due != told);
         } else {
             self.publish_in(open);
         }
@@ -512,7 +550,8 @@ impl Ranking {
 
     fn publish_in(&self, open: &mut Open<'_>) {
         let book = &mut *open.book;
-        self.tell_due(book);
+        // Before that nobody is there, and after that somebody is.
+        self.tell_due(book, |due, told| due < told);
         let winner = book.ranked.best().and_then(|at| {
             let (entry, key) = (book.ranked.get(at)?, book.ranked.key(at));
             // Whether the key is true is not known here. If it is not, no look will pass: no count is ever so high.
@@ -532,15 +571,16 @@ impl Ranking {
             self.winner.store(winner, &open.pin);
             book.published = print;
         }
+        self.tell_due(book, |due, told| due > told);
     }
 
-    fn tell_due(&self, book: &Book) {
+    fn tell_due(&self, book: &Book, tells: impl FnOnce(i64, i64) -> bool) {
         let due = match book.parked.least() {
             Key::NEVER => i64::MAX,
             key => key.deadline(),
         };
         // Written under the lock only.
-        if self.due.load(Ordering::Relaxed) != due {
+        if tells(due, self.due.load(Ordering::Relaxed)) {
             self.due.store(due, Ordering::Release);
         }
     }
@@ -565,6 +605,17 @@ impl Book {
     fn due(&self, view: &View<'_>) -> Option<Arc<Slot>> {
         let is_due = self.parked.least() != Key::NEVER && self.parked.least().deadline() <= view.monotonic;
         is_due.then(|| self.parked.get(self.parked.best()?).map(|entry| entry.slot.clone()))?
+    }
+
+    /// Some of those that moved and whom no walk needs any more; none if there are none.
+    fn forget_some(&mut self) -> Option<SmallVec<[Entry; STEP]>> {
+        let needed = self.walks.iter().min().copied().unwrap_or(self.moves);
+        let is_over = |moved: &Self| moved.moved.first_key_value().is_some_and(|(at, _)| *at < needed);
+        let mut some = SmallVec::new();
+        while some.len() < STEP && is_over(self) {
+            some.extend(self.moved.pop_first().map(|(_, entry)| entry));
+        }
+        (!some.is_empty()).then_some(some)
     }
 
     fn list(&mut self, position: u32) -> (&mut Tournament<Entry>, usize) {
@@ -616,8 +667,9 @@ impl Book {
             Err(key) if position & PARKED != 0 => self.parked.set((position & !PARKED) as usize, key),
             key => {
                 if let Some(entry) = self.remove(slot) {
-                    if self.walkers > 0 {
-                        self.moved.push(entry.clone());
+                    if !self.walks.is_empty() {
+                        self.moved.insert(self.moves, entry.clone());
+                        self.moves += 1;
                     }
                     self.insert(entry, key);
                 }
