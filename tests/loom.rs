@@ -152,6 +152,24 @@ fn two_releases_while_the_book_is_behind() {
     });
 }
 
+/// A policy reserves another than the published winner, which stays true; then a better one comes beside a pick.
+#[test]
+fn a_better_one_comes_once_a_policy_has_reserved_another() {
+    loom::model(|| {
+        let registry = registry();
+        let of = |gpu: f32| vec![WorkerState { gpu_percent: Some(gpu), ..worker("Busy", None) }];
+        beat(&registry, "a", of(20.0));
+        beat(&registry, "b", of(50.0));
+        let held = registry.reserve_with(MODEL, &Last).expect("two are there");
+        assert_eq!(held.hive_id(), "b");
+        let other = beside(&registry, move |registry| drop(registry.find_best_worker_for_model(MODEL)));
+        beat(&registry, "c", of(0.0));
+        let (hive, _) = registry.find_best_worker_for_model(MODEL).expect("three are there");
+        assert_eq!(hive, "c");
+        other.join().expect("no panic");
+    });
+}
+
 /// A worker goes and another takes its place, while a lookup by id holds the slot of the one that goes.
 #[test]
 fn a_worker_replaced_while_a_lookup_holds_its_slot() {
