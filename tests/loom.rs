@@ -152,6 +152,24 @@ fn two_releases_while_the_published_winner_is_behind() {
     });
 }
 
+/// A policy reserves another than the published winner, which stays true; then a better one comes beside a pick.
+#[test]
+fn a_better_one_comes_once_a_policy_has_reserved_another() {
+    loom::model(|| {
+        let registry = registry();
+        let of = |gpu: f32| vec![WorkerState { gpu_percent: Some(gpu), ..worker("Busy", None) }];
+        beat(&registry, "a", of(20.0));
+        beat(&registry, "b", of(50.0));
+        let held = registry.reserve_with(MODEL, &Last).expect("two are there");
+        assert_eq!(held.hive_id(), "b");
+        let other = beside(&registry, move |registry| drop(registry.find_best_worker_for_model(MODEL)));
+        beat(&registry, "c", of(0.0));
+        let (hive, _) = registry.find_best_worker_for_model(MODEL).expect("three are there");
+        assert_eq!(hive, "c");
+        other.join().expect("no panic");
+    });
+}
+
 /// A worker is replaced by another of its hive, while a lookup by id holds the slot of the one that goes.
 #[test]
 fn a_worker_replaced_while_a_lookup_holds_its_slot() {
@@ -429,6 +447,144 @@ fn a_lease_that_runs_out_against_its_renewal() {
     });
 }
 
+/// S6: nobody is told that there is none while the place of a lease that ran out would serve, also not by a pick that
+/// comes upon another one giving it back.
+#[test]
+fn two_finds_once_the_only_places_lease_has_run_out() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        beat(&registry, "a", vec![worker("Busy", Some(1))]);
+        assert!(registry.reserve_detached(MODEL, Duration::from_secs(1)).is_some());
+        assert!(registry.find_best_worker_for_model(MODEL).is_none());
+        clock.advance(Duration::from_secs(1));
+        let other = beside(&registry, move |registry| registry.find_best_worker_for_model(MODEL).is_some());
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        assert!(other.join().expect("no panic"));
+        assert_eq!(registry.stats().reservations_open, 0);
+    });
+}
+
+/// S6: the same, where a reservation filled the worker before the lease of its place was known.
+#[test]
+fn two_finds_once_the_lease_that_filled_a_worker_has_run_out() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        let workers = named(&["v", "w"]).into_iter();
+        let workers = workers.map(|worker| WorkerState { max_concurrency: Some(1), ..worker });
+        beat(&registry, "a", workers.collect());
+        let second = Duration::from_secs(1);
+        assert!(registry.reserve_detached(MODEL, second).is_some());
+        // Until it is given back, it is what calls come to before the other.
+        let other = beside(&registry, move |registry| registry.reserve_detached(MODEL, second).is_some());
+        assert!(registry.find_best_worker_for_model("nobody's").is_none());
+        assert!(other.join().expect("no panic"));
+        clock.advance(second);
+        let other = beside(&registry, move |registry| registry.find_best_worker_for_model(MODEL).is_some());
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        assert!(other.join().expect("no panic"));
+    });
+}
+
+/// A heartbeat that returned has given its record to every pick that begins afterwards, also where the key stays.
+#[test]
+fn a_pick_once_the_best_has_beaten() {
+    loom::model(|| {
+        let registry = registry();
+        let at = |url: &str| vec![WorkerState { url: Some(url.into()), ..worker("Busy", None) }];
+        beat(&registry, "a", at("http://one"));
+        let other = beside(&registry, move |registry| drop(registry.find_best_worker_for_model(MODEL)));
+        beat(&registry, "a", at("http://two"));
+        let (_, found) = registry.find_best_worker_for_model(MODEL).expect("it is there");
+        assert_eq!(found.url.as_deref(), Some("http://two"));
+        other.join().expect("no panic");
+    });
+}
+
+/// Two hives bring two models, which stand in one copied shard of two.
+#[test]
+fn two_workers_bring_two_new_models() {
+    loom::model(|| {
+        let registry = registry();
+        let of = |model: &str| vec![WorkerState { model_id: Some(model.into()), ..worker("Busy", None) }];
+        let models = ["m", "n", "o"];
+        let (one, two) = (of(models[0]), of(models[1]));
+        let other = beside(&registry, move |registry| beat(&registry, "a", one));
+        beat(&registry, "b", two);
+        beat(&registry, "c", of(models[2]));
+        other.join().expect("no panic");
+        assert!(models.iter().all(|model| registry.explain(model).workers == 1));
+    });
+}
+
+/// A reservation made as an idle worker of any model is given back while another pick looks.
+#[test]
+fn a_release_beside_a_reserve_of_the_idle() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", vec![worker("Idle", Some(2))]);
+        let held = registry.reserve_worker_for_model("another").expect("it is idle");
+        let mine = registry.reserve_worker_for_model(MODEL).expect("there is room");
+        let other = thread::spawn(move || drop(held));
+        let _ = registry.find_best_worker_for_model(MODEL);
+        drop(mine);
+        other.join().expect("no panic");
+        let free = [MODEL, "another"].map(|model| registry.find_best_worker_for_model(model).is_some());
+        assert_eq!(free, [true; 2]);
+    });
+}
+
+/// A list names each of the members, also who is filled or has room again while it walks over them.
+#[test]
+fn a_list_while_a_worker_is_filled() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", vec![worker("Busy", Some(1))]);
+        let held = registry.reserve_worker_for_model(MODEL).expect("there is room");
+        let other = thread::spawn(move || drop(held));
+        assert_eq!(registry.find_workers_by_model(MODEL).len(), 1);
+        other.join().expect("no panic");
+    });
+}
+
+/// I5: of two of one name one goes while a third comes: who stays, and who came, are found.
+#[test]
+fn namesakes_that_come_and_go() {
+    loom::model(|| {
+        let registry = registry();
+        beat(&registry, "a", named(&["w"]));
+        beat(&registry, "b", named(&["w"]));
+        let other = beside(&registry, move |registry| beat(&registry, "b", Vec::new()));
+        beat(&registry, "c", named(&["w"]));
+        assert!(registry.get_worker("w").is_some(), "a is there throughout");
+        other.join().expect("no panic");
+        beat(&registry, "a", Vec::new());
+        let found = registry.get_worker("w").map(|(hive, _)| hive.to_string());
+        assert_eq!(found.as_deref(), Some("c"));
+    });
+}
+
+/// The heartbeat that comes while a pick parks its worker is an older one, which changes nothing but who is heard.
+#[test]
+fn parking_against_a_superseded_heartbeat() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        let payload = |seq| HiveHeartbeatPayload {
+            hive_id: "a".into(),
+            timestamp: if seq == 2 { NOW } else { HALF_A_MINUTE_LATER }.into(),
+            epoch: Some(1),
+            seq: Some(seq),
+            workers: named(&["w"]),
+            ..Default::default()
+        };
+        registry.update_hive_state("a", payload(2)).expect("it is in bounds");
+        clock.advance(Duration::from_secs(30));
+        let other = beside(&registry, move |registry| drop(registry.find_best_worker_for_model(MODEL)));
+        registry.update_hive_state("a", payload(1)).expect("it is in bounds");
+        assert!(registry.find_best_worker_for_model(MODEL).is_some());
+        other.join().expect("no panic");
+    });
+}
+
 /// L3: a heartbeat that comes while a pass evicts its hive wins.
 #[test]
 fn an_eviction_against_a_heartbeat() {
@@ -561,7 +717,7 @@ fn three_threads(run: impl Fn() + Send + Sync + 'static) {
     builder.check(run);
 }
 
-/// The published winner stayed wrong and unmarked, for good: a heartbeat that makes it worse stands between its two
+/// The published winner stayed wrong for good: a heartbeat that makes it worse stands between its two
 /// writes, a reservation finds it full by the new limit, a release takes the count to 0, and the reservation settles
 /// its key and takes another, for which nothing was published. Seen from 3 preemptions on.
 #[test]

@@ -658,3 +658,121 @@ fn a_great_heartbeat_lets_others_tell_meanwhile() {
     });
     assert!(between.is_some(), "nobody got in between");
 }
+
+// === leases that run out ===
+
+/// Busy workers with one place each.
+fn single(ids: std::ops::Range<usize>, model: &str) -> Vec<WorkerState> {
+    let one = |n| WorkerState { max_concurrency: Some(1), ..worker_in("Busy", &format!("w{n:04}"), model) };
+    ids.map(one).collect()
+}
+
+/// What a call pays for, and what asking for the statistics does, which is a call.
+const PAID: u64 = 2 * 64;
+
+fn open(registry: &HiveRegistry) -> u64 {
+    registry.stats().reservations_open
+}
+
+/// A million leases due at once stopped every call until all were given back. A call pays for 64; a sweep for all.
+#[test]
+fn s6_a_call_pays_for_64_leases_that_ran_out() {
+    let calls: [(&str, fn(&HiveRegistry) -> bool); 7] = [
+        ("find", |registry| registry.find_best_worker_for_model("m").is_some()),
+        ("find another", |registry| registry.find_best_worker_for_model("last").is_some()),
+        ("reserve", |registry| registry.reserve_worker_for_model("m").is_some()),
+        ("reserve another", |registry| registry.reserve_worker_for_model("last").is_some()),
+        ("pick", |registry| registry.pick("last", &LeastLoaded).is_some()),
+        ("reserve_with", |registry| registry.reserve_with("last", &Random).is_some()),
+        ("round robin", |registry| registry.pick("last", &RoundRobin).is_some()),
+    ];
+    for (what, call) in calls {
+        let (registry, clock) = registry();
+        apply(&registry, beat("a", T0, single(0..1_000, "m")));
+        apply(&registry, beat("b", T0, single(0..1, "last")));
+        for _ in 0..1_000 {
+            assert!(registry.reserve_detached("m", SECOND).is_some());
+        }
+        // The last to run out, so that the calls that pay for others do not come to it.
+        assert!(registry.reserve_detached("last", SECOND + Duration::from_millis(1)).is_some());
+        assert!(!call(&registry), "{what}: all are full");
+        clock.advance(2 * SECOND);
+        assert!(
+            call(&registry),
+            "{what}: nobody is told none while the place of a lease that ran out would serve"
+        );
+        let left = open(&registry);
+        assert!((1_001 - PAID..1_001).contains(&left), "{what}: {left} are open");
+        let _ = registry.evict_stale(MINUTE);
+        assert_eq!(open(&registry), 0, "{what}");
+    }
+}
+
+/// Nor does a fallback serve, nor a worker that is not asked for, while a place of the model's would.
+#[test]
+fn s6_a_lease_that_ran_out_comes_before_a_fallback() {
+    let (registry, clock) = registry();
+    apply(&registry, beat("a", T0, single(0..200, "m")));
+    apply(&registry, beat("b", T0, single(0..1, "last")));
+    apply(&registry, beat("c", T0, vec![WorkerState { model_id: None, ..worker("idle", "none") }]));
+    (0..200).for_each(|_| assert!(registry.reserve_detached("m", SECOND).is_some()));
+    assert!(registry.reserve_detached("last", SECOND + SECOND).is_some());
+    clock.advance(3 * SECOND);
+    let (hive, _) = registry.find_best_worker_for_model("last").expect("it has run out");
+    assert_eq!(hive, "b");
+}
+
+/// All leases on workers of hives that fell silent were given back by the first pick that met them.
+#[test]
+fn s6_leases_of_silent_workers_are_not_the_next_picks_to_pay() {
+    let (registry, clock) = registry();
+    apply(&registry, beat("a", T0, single(0..1_000, "m")));
+    (0..1_000).for_each(|_| assert!(registry.reserve_detached("m", SECOND).is_some()));
+    clock.advance(MINUTE);
+    assert!(registry.find_best_worker_for_model("m").is_none());
+    let left = open(&registry);
+    assert!(left >= 1_000 - PAID, "{left} are open");
+    // Heard again, they serve as others do.
+    apply(&registry, beat("a", T0 + 60_000, single(0..1_000, "m")));
+    let held: Vec<_> = (0..1_000).map_while(|_| registry.reserve_worker_for_model("m")).collect();
+    assert_eq!((held.len(), open(&registry)), (1_000, 1_000));
+}
+
+/// A lease renewed to end sooner was not told to the rankings of its full worker.
+#[test]
+fn s6_a_lease_renewed_to_end_sooner_serves_sooner() {
+    let (registry, clock) = registry();
+    apply(&registry, beat("a", T0, single(0..200, "m")));
+    apply(&registry, beat("b", T0, single(0..1, "last")));
+    let lease = registry.reserve_detached("last", MINUTE).expect("there is room");
+    (0..200).for_each(|_| assert!(registry.reserve_detached("m", SECOND).is_some()));
+    assert!(registry.renew_lease(lease.id, 2 * SECOND));
+    clock.advance(2 * SECOND);
+    assert!(registry.find_best_worker_for_model("last").is_some());
+}
+
+/// A renewed lease is not taken, whatever its worker's rankings knew of it.
+#[test]
+fn s6_a_renewed_lease_is_not_taken() {
+    let (registry, clock) = registry();
+    apply(&registry, beat("a", T0, single(0..1, "m")));
+    let lease = registry.reserve_detached("m", SECOND).expect("there is room");
+    assert!(registry.renew_lease(lease.id, 10 * SECOND));
+    clock.advance(5 * SECOND);
+    assert!(registry.find_best_worker_for_model("m").is_none());
+    assert!(registry.reserve_worker_for_model("m").is_none());
+    assert_eq!(open(&registry), 1);
+    assert!(registry.release_lease(lease.id));
+    assert!(registry.find_best_worker_for_model("m").is_some());
+}
+
+/// The ids of two registries were the same, so that a holder ended another's lease.
+#[test]
+fn s6_ids_begin_at_a_random_place() {
+    let first = || {
+        let registry = HiveRegistry::new();
+        registry.update_workers("a", vec![process("g", "1", "m")]).unwrap();
+        registry.reserve_detached("m", MINUTE).expect("it is idle").id
+    };
+    assert_ne!(first(), first());
+}
