@@ -677,7 +677,8 @@ fn open(registry: &HiveRegistry) -> u64 {
 /// A million leases due at once stopped every call until all were given back. A call pays for 64; a sweep for all.
 #[test]
 fn s6_a_call_pays_for_64_leases_that_ran_out() {
-    let calls: [(&str, fn(&HiveRegistry) -> bool); 7] = [
+    type Call = fn(&HiveRegistry) -> bool;
+    let calls: [(&str, Call); 7] = [
         ("find", |registry| registry.find_best_worker_for_model("m").is_some()),
         ("find another", |registry| registry.find_best_worker_for_model("last").is_some()),
         ("reserve", |registry| registry.reserve_worker_for_model("m").is_some()),
