@@ -464,6 +464,22 @@ fn two_finds_once_the_only_places_lease_has_run_out() {
     });
 }
 
+/// The same for those who fall back: the idle are looked at once.
+#[test]
+fn two_fallbacks_once_the_only_places_lease_has_run_out() {
+    loom::model(|| {
+        let (registry, clock) = clocked();
+        beat(&registry, "a", vec![worker("Idle", Some(1))]);
+        assert!(registry.reserve_detached(MODEL, Duration::from_secs(1)).is_some());
+        assert!(registry.find_best_worker_for_model("another").is_none());
+        clock.advance(Duration::from_secs(1));
+        let other =
+            beside(&registry, move |registry| registry.find_best_worker_for_model("another").is_some());
+        assert!(registry.find_best_worker_for_model("another").is_some());
+        assert!(other.join().expect("no panic"));
+    });
+}
+
 /// S6: the same, where a reservation filled the worker before the lease of its place was known.
 #[test]
 fn two_finds_once_the_lease_that_filled_a_worker_has_run_out() {
