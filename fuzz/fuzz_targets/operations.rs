@@ -69,10 +69,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
     })
 }
 
-fn maybe<'a, T>(
-    u: &mut Unstructured<'a>,
-    some: fn(&mut Unstructured<'a>) -> Result<T>,
-) -> Result<Option<T>> {
+fn maybe<'a, T>(u: &mut Unstructured<'a>, some: fn(&mut Unstructured<'a>) -> Result<T>) -> Result<Option<T>> {
     if u.arbitrary()? { some(u).map(Some) } else { Ok(None) }
 }
 
@@ -120,12 +117,9 @@ fn key(u: &mut Unstructured<'_>) -> Result<Key> {
 }
 
 fn fault(u: &mut Unstructured<'_>) -> Result<Option<Fault>> {
-    use Fault::{
-        ManyDevices, NegativeMemory, NoEpoch, NoSeq, OtherHive, OtherInfo, Timestamp, TwoOfOneId,
-    };
+    use Fault::{ManyDevices, NegativeMemory, NoEpoch, NoSeq, OtherHive, OtherInfo, Timestamp, TwoOfOneId};
     if u.ratio(1, 8)? {
-        let all =
-            [Timestamp, TwoOfOneId, NoSeq, NoEpoch, OtherHive, OtherInfo, ManyDevices, NegativeMemory];
+        let all = [Timestamp, TwoOfOneId, NoSeq, NoEpoch, OtherHive, OtherInfo, ManyDevices, NegativeMemory];
         return one_of(u, &all).map(Some);
     }
     Ok(None)
@@ -159,7 +153,10 @@ fn workers(u: &mut Unstructured<'_>) -> Result<Vec<Worker>> {
             state: one_of(u, &["Idle", "Busy", "Idle", "Busy", "READY", "loading", "stopping", "odd"])?,
             health: one_of(u, &["healthy", "healthy", "Degraded", "unhealthy", "odd"])?,
             model: model(u)?,
-            gpu_percent: one_of(u, &[Some(0.0), Some(0.0), Some(12.5), Some(33.3), Some(50.0), Some(-1.0), Some(f32::NAN), None])?,
+            gpu_percent: one_of(
+                u,
+                &[Some(0.0), Some(0.0), Some(12.5), Some(33.3), Some(50.0), Some(-1.0), Some(f32::NAN), None],
+            )?,
             max_concurrency: one_of(u, &[None, Some(0), Some(1), Some(2), Some(3)])?,
             backend: one_of(u, &[None, Some(""), Some("cuda"), Some("CPU"), Some("tpu")])?,
             device_id: one_of(u, &[None, Some(0), Some(1)])?,
