@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::core::Core;
-use crate::index::ranking::{Best, Entry, Fit, Ranking};
+use crate::index::Entry;
+use crate::index::ranking::{Best, Fit, Ranking};
 use crate::liveness::View;
 use crate::names::{HiveId, ModelId};
 use crate::reservation::Hold;

@@ -12,16 +12,16 @@
 //! winner leaves it published: its turn has moved, for good, so that every pick comes to the lock, until one of them
 //! publishes. Whatever else changes the best of the book publishes.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::tournament::{Key, Tournament};
+use super::book::{Book, Entry};
+use super::tournament::Key;
 use crate::core::RENEWED;
 use crate::liveness::View;
 use crate::names::ModelId;
-use crate::slot::{NOWHERE, PARKED, Side, Slot, Told};
+use crate::slot::{Side, Slot, Told};
 use crate::state::WorkerInfo;
 use crate::sync::{AtomicI64, Mutex, MutexGuard, Ordering, Pin, Published, unlock_fair};
 
@@ -44,46 +44,6 @@ pub(crate) struct Ranking {
 /// A member as readers see it: its record and what its key was made of.
 struct Winner {
     entry: Entry,
-    count: u32,
-    turn: u64,
-}
-
-/// A member of a ranking: the registration, and the record that this ranking knows of it.
-#[derive(Clone)]
-pub(crate) struct Entry {
-    pub(crate) slot: Arc<Slot>,
-    pub(crate) record: Arc<WorkerInfo>,
-}
-
-struct Book {
-    side: Side,
-    /// Taken out of the map, or about to be; nothing joins any more.
-    retired: bool,
-    /// Heartbeats about to join: it must not be retired meanwhile.
-    pins: u32,
-    ranked: Tournament<Entry>,
-    /// Members that cannot be picked now, by when a lease that runs out may change that.
-    parked: Tournament<Entry>,
-    /// What is published; the addresses are not used again meanwhile.
-    published: Option<Print>,
-    /// No look at what is published passes, and it need not be the best: every pick comes to the lock.
-    behind: bool,
-    /// Of `RoundRobin`: the ranked ones before this place have had their turn in this round.
-    served: usize,
-    round: u32,
-    /// Since when each of those walk who walk over the members right now, by what [`moved`](Self::moved) held then; and
-    /// who changed lists since the first of them began.
-    walks: Vec<u64>,
-    moved: VecDeque<Entry>,
-    /// What `moved` held before and nobody needs any more.
-    forgotten: u64,
-}
-
-/// What tells one [`Winner`] from another.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Print {
-    slot: usize,
-    record: usize,
     count: u32,
     turn: u64,
 }
@@ -114,18 +74,6 @@ pub(crate) struct Fit {
 /// A slot and the new record of it, beside a ranking that it stays in.
 pub(crate) type Renewed<'s> = (&'s Ranking, &'s Arc<Slot>, &'s Arc<WorkerInfo>);
 
-// === impl Entry ===
-
-impl Entry {
-    pub(crate) fn new(slot: &Arc<Slot>, record: &Arc<WorkerInfo>) -> Self {
-        Self { slot: slot.clone(), record: record.clone() }
-    }
-
-    fn print(&self, count: u32, turn: u64) -> Print {
-        Print { slot: Arc::as_ptr(&self.slot).addr(), record: Arc::as_ptr(&self.record).addr(), count, turn }
-    }
-}
-
 // === impl Winner ===
 
 impl Winner {
@@ -147,20 +95,7 @@ impl Ranking {
             assumed,
             winner: Published::new(),
             due: AtomicI64::new(i64::MAX),
-            book: Mutex::new(Book {
-                side,
-                retired: false,
-                pins: 0,
-                ranked: Tournament::new(),
-                parked: Tournament::new(),
-                published: None,
-                behind: false,
-                served: 0,
-                round: 1,
-                walks: Vec::new(),
-                moved: VecDeque::new(),
-                forgotten: 0,
-            }),
+            book: Mutex::new(Book::new(side)),
         }
     }
 
@@ -600,123 +535,4 @@ impl Ranking {
 fn slot_told(entry: &Entry, turn: u64) -> Option<Told> {
     let Told { word, .. } = entry.slot.told()?;
     Some(Told { word, turn })
-}
-
-// === impl Book ===
-
-impl Book {
-    fn retire_if_empty(&mut self) -> bool {
-        let retires = !self.retired && self.pins == 0 && self.ranked.is_empty() && self.parked.is_empty();
-        self.retired |= retires;
-        retires
-    }
-
-    /// Whoever is full, and whose lease has run out first.
-    fn due(&self, view: &View<'_>) -> Option<Entry> {
-        let least = self.parked.least();
-        let is_due = least != Key::NEVER && least.deadline() <= view.monotonic;
-        self.parked.get(self.parked.best().filter(|_| is_due)?).cloned()
-    }
-
-    fn end_of_moved(&self) -> u64 {
-        self.forgotten + self.moved.len() as u64
-    }
-
-    /// Some of those that moved and whom no walk needs any more; none if there are none.
-    fn forget_some(&mut self) -> Option<SmallVec<[Entry; STEP]>> {
-        let needed = self.walks.iter().min().map_or(self.end_of_moved(), |since| *since);
-        let some = STEP.min((needed - self.forgotten) as usize);
-        if self.moved.len() == some {
-            // Nothing stays of a great silence.
-            self.moved.shrink_to(some);
-        }
-        self.forgotten += some as u64;
-        (some > 0).then(|| self.moved.drain(..some).collect())
-    }
-
-    fn list(&mut self, position: u32) -> (&mut Tournament<Entry>, usize) {
-        match position & PARKED {
-            0 => (&mut self.ranked, position as usize),
-            _ => (&mut self.parked, (position & !PARKED) as usize),
-        }
-    }
-
-    /// The slot's own entry, if it is a member.
-    fn entry_mut(&mut self, slot: &Arc<Slot>) -> Option<&mut Entry> {
-        let position = slot.position(self.side);
-        if position == NOWHERE {
-            return None;
-        }
-        let (list, at) = self.list(position);
-        list.get_mut(at).filter(|entry| Arc::ptr_eq(&entry.slot, slot))
-    }
-
-    /// Where it is ranked.
-    fn ranked_at(&mut self, slot: &Arc<Slot>) -> Option<usize> {
-        let position = slot.position(self.side);
-        (position & PARKED == 0 && self.entry_mut(slot).is_some()).then_some(position as usize)
-    }
-
-    /// Loads what will be written, and nothing else: the cache misses of several slots overlap, which they
-    /// would not with a compare-and-swap between them.
-    fn fetch(&self, members: &[Renewed<'_>]) {
-        for (_, slot, _) in members {
-            self.ranked.fetch(slot.position(self.side) as usize);
-        }
-    }
-
-    fn insert(&mut self, entry: Entry, key: Result<Key, Key>) {
-        let side = self.side;
-        let (list, parked, key) = match key {
-            Ok(key) => (&mut self.ranked, 0, key),
-            Err(key) => (&mut self.parked, PARKED, key),
-        };
-        entry.slot.set_position(side, list.len() as u32 | parked);
-        list.push(key, entry);
-    }
-
-    /// Gives a member its key, moving it between ranked and parked as need be.
-    fn place(&mut self, slot: &Arc<Slot>, key: Result<Key, Key>) {
-        let position = slot.position(self.side);
-        match key {
-            Ok(key) if position & PARKED == 0 => self.ranked.set(position as usize, key),
-            Err(key) if position & PARKED != 0 => self.parked.set((position & !PARKED) as usize, key),
-            key => {
-                if let Some(entry) = self.remove(slot) {
-                    if !self.walks.is_empty() {
-                        self.moved.push_back(entry.clone());
-                    }
-                    self.insert(entry, key);
-                }
-            }
-        }
-    }
-
-    fn remove(&mut self, slot: &Arc<Slot>) -> Option<Entry> {
-        self.entry_mut(slot)?;
-        let (side, position) = (self.side, slot.position(self.side));
-        let removed = if position & PARKED == 0 {
-            let at = position as usize;
-            // The served ones stay before the others.
-            let served = at < self.served;
-            self.served -= usize::from(served);
-            let hole = if served { self.served } else { at };
-            let removed = self.ranked.remove_by(at, hole);
-            for at in [at, hole] {
-                if let Some(moved) = self.ranked.get(at) {
-                    moved.slot.set_position(side, at as u32);
-                }
-            }
-            removed
-        } else {
-            let at = (position & !PARKED) as usize;
-            let removed = self.parked.swap_remove(at);
-            if let Some(moved) = self.parked.get(at) {
-                moved.slot.set_position(side, position);
-            }
-            removed
-        };
-        slot.set_position(side, NOWHERE);
-        removed
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::HiveRegistry;
-use crate::index::ranking::Entry;
+use crate::index::Entry;
 use crate::names::HiveId;
 use crate::resources::Devices;
 use crate::state::{Backend, WorkerInfo};
