@@ -131,6 +131,10 @@ impl Ranking {
         let mut open = self.open();
         debug_assert!(!open.book.retired, "a retired ranking cannot be joined");
         let entry = Entry::new(slot, record);
+        if self.side == Side::Model {
+            // It had its turn in the ranking of another model, or it is new (S8).
+            slot.set_round(self.side, 0);
+        }
         let key = self.tell(slot, record).map(|(key, _)| key);
         open.book.insert(entry, key);
         self.close(open);
