@@ -752,7 +752,7 @@ fn i7_the_calls_for_one_form_take_what_ingest_takes() {
     let event = format!(r#"{{"type": "telemetry", "hive_id": "event", {at}, "workers": [{process}]}}"#);
     let listed = format!("[{process}]");
 
-    let (ingested, called) = (HiveRegistry::new(), HiveRegistry::new());
+    let ((ingested, _), (called, _)) = (registry(), registry());
     for body in [&plain, &told, &event] {
         ingested.ingest_json(body.as_bytes()).unwrap();
     }

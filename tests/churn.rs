@@ -42,6 +42,8 @@ fn settle(registry: &HiveRegistry, clock: &ManualClock) {
         apply(registry, beat(&hive(number), clock.wall_ms(), workers(&format!("first-{number}"))));
     }
     assert_eq!((registry.hive_count(), registry.total_worker_count()), (HIVES, HIVES * WORKERS));
+    // A sweep gives back all leases that ran out.
+    assert_eq!(registry.evict_stale(Duration::MAX).hives, 0);
     assert_eq!(registry.stats().reservations_open, 0);
 }
 
