@@ -188,7 +188,7 @@ pub enum HiveHealth {
     /// Well.
     #[default]
     Healthy,
-    /// Its workers rank after those of healthy hives.
+    /// Its processes are degraded, and rank after the healthy; workers of the plain form say how they feel themselves.
     Degraded {
         /// Why.
         reason: String,
