@@ -11,7 +11,7 @@ use crate::time::{Since, since};
 
 /// The hives of a GPU fleet: who they are, and how they are reached.
 #[derive(Parser)]
-#[command(name = "queen", version, propagate_version = true, max_term_width = 100, after_help = EXIT, after_long_help = EXAMPLES)]
+#[command(name = "queen", version, max_term_width = 100, after_help = EXIT, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

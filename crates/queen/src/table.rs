@@ -126,7 +126,9 @@ mod tests {
 
     fn terminal(width: Option<usize>) -> Terminal {
         let global = Global { catalog: None, json: false, color: Color::Never };
-        Terminal { width, ..Terminal::new(&global) }
+        let mut terminal = Terminal::new(&global);
+        terminal.width = width;
+        terminal
     }
 
     const COLUMNS: [Column; 4] = [
