@@ -81,7 +81,7 @@ pub enum AuditFault {
 pub(crate) fn digest(record: &HiveRecord) -> Result<Hash> {
     let told =
         HiveRecord { last_heartbeat_ms: None, last_connected_unix: None, updated_at_ms: 0, ..record.clone() };
-    Ok(Sha256::digest(crate::hives::to_json(&told)?).into())
+    Ok(Sha256::digest(crate::hive_rows::to_json(&told)?).into())
 }
 
 /// Hexadecimal digits, as heads are written down.

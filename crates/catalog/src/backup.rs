@@ -4,6 +4,9 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -13,9 +16,13 @@ use crate::catalog::HiveCatalog;
 use crate::error::{CatalogError, Result};
 use crate::keys::{Keys, random, sync_folder};
 use crate::lock::{Hold, Lock, beside};
+use crate::open;
 use crate::options::Options;
 use crate::schema::{self, Found};
 use crate::secrets;
+
+/// How often a long call says how far it has come.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// What a backup is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +53,7 @@ pub struct Restored {
 
 /// Copies the database to a new file: 0600, checked, on the disk before it has its name. What is there is replaced
 /// whole.
-pub(crate) fn copy(db: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<u64> {
+pub(crate) fn copy(db: &Connection, to: &Path, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<u64> {
     let mut tail = [0; 6];
     random(&mut tail)?;
     let suffix: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -62,7 +69,7 @@ pub(crate) fn copy(db: &Connection, to: &Path, progress: &mut dyn FnMut(Progress
     done
 }
 
-fn copy_to(db: &Connection, temporary: &Path, progress: &mut dyn FnMut(Progress)) -> Result<u64> {
+fn copy_to(db: &Connection, temporary: &Path, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<u64> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut new = fs::OpenOptions::new();
     // Empty, and already its owner's only: `VACUUM INTO` writes into an empty file.
@@ -72,8 +79,21 @@ fn copy_to(db: &Connection, temporary: &Path, progress: &mut dyn FnMut(Progress)
         temporary.to_str().ok_or_else(|| CatalogError::not_a_catalog(temporary, "the path is not UTF-8"))?;
     let pages = |name| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
     let total = pages("page_count")? * pages("page_size")?;
-    progress(Progress { done: 0, total });
-    db.execute("VACUUM INTO ?1", [name]).map_err(|error| CatalogError::from(error).at(temporary))?;
+    thread::scope(|scope| {
+        let (vacuum_runs, ended) = mpsc::channel::<()>();
+        // VACUUM says nothing while it works, but the file grows.
+        scope.spawn(move || {
+            while ended.recv_timeout(TELL_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let done = fs::metadata(temporary).map_or(0, |meta| meta.len()).min(total);
+                progress(Progress { done, total });
+            }
+            progress(Progress { done: total, total });
+        });
+        let made = db.execute("VACUUM INTO ?1", [name]);
+        drop(vacuum_runs);
+        made
+    })
+    .map_err(|error| CatalogError::from(error).at(temporary))?;
     let copied = open_copy(temporary)?;
     let faults = integrity(&copied)?;
     if let Some(fault) = faults.first() {
@@ -82,7 +102,6 @@ fn copy_to(db: &Connection, temporary: &Path, progress: &mut dyn FnMut(Progress)
     drop(copied);
     file.sync_all().map_err(CatalogError::file(temporary, "sync the copy"))?;
     let bytes = file.metadata().map_err(CatalogError::file(temporary, "read"))?.len();
-    progress(Progress { done: total, total });
     Ok(bytes)
 }
 
@@ -153,7 +172,11 @@ impl HiveCatalog {
     ///
     /// # Errors
     /// As [`backup`](Self::backup).
-    pub fn backup_with(&self, to: impl AsRef<Path>, mut progress: impl FnMut(Progress)) -> Result<Backup> {
+    pub fn backup_with(
+        &self,
+        to: impl AsRef<Path>,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<Backup> {
         let to = to.as_ref();
         if self.path().is_some_and(|path| to.canonicalize().is_ok_and(|to| to == path)) {
             return Err(CatalogError::not_a_catalog(to, "a backup cannot take the place of its own catalog"));
@@ -175,8 +198,8 @@ impl HiveCatalog {
         actor: &Actor,
         options: Options,
     ) -> Result<Restored> {
-        crate::catalog::check_sqlite()?;
-        let (path, from) = (crate::catalog::prepare(path.as_ref())?, from.as_ref());
+        open::check_sqlite()?;
+        let (path, from) = (open::prepare(path.as_ref())?, from.as_ref());
         let lock = Lock::take(&path, Hold::Exclusive, options.patience)?;
         if from.canonicalize().is_ok_and(|from| from == path) {
             return Err(CatalogError::not_a_catalog(from, "a catalog cannot be its own backup"));

@@ -1,22 +1,16 @@
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::actor::Actor;
 use crate::changes::Operator;
 use crate::error::{CatalogError, Result};
-use crate::lock::{Hold, Lock, ServeLock, beside};
+use crate::lock::ServeLock;
+use crate::open::{FileId, Writer, check_sqlite, open_writer, prepare, set_up};
 use crate::options::Options;
-use crate::schema::{self, Found, Migration};
-
-/// The least SQLite that will do, as `sqlite3_libversion_number` has it.
-const LEAST_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
-/// What is left of the WAL after a checkpoint, bytes.
-const JOURNAL_BYTES: i64 = 16 << 20;
-const STATEMENTS: usize = 64;
+use crate::readers::Readers;
+use crate::schema::{self, Migration};
 
 /// The catalog: reads, and what heartbeats change. What people change goes by [`HiveCatalog::as_actor`].
 ///
@@ -33,43 +27,9 @@ struct Inner {
     path: Option<PathBuf>,
     options: Options,
     migrated: Vec<Migration>,
-    /// The one that writes. Taken before `readers`, if both are.
+    /// The one that writes.
     writer: Mutex<Writer>,
-    readers: Mutex<Readers>,
-    reader_free: Condvar,
-}
-
-#[derive(Debug)]
-struct Writer {
-    db: Connection,
-    file: Option<FileId>,
-    // None in memory.
-    _lock: Option<Lock>,
-}
-
-#[derive(Debug, Default)]
-struct Readers {
-    idle: Vec<Connection>,
-    /// Idle ones and those in use.
-    open: usize,
-    /// Raised when the file at the path became another: connections of before are dropped.
-    generation: u64,
-}
-
-/// Which file it is, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileId(u64, u64);
-
-/// The SQLite that is linked.
-///
-/// # Errors
-/// `OldSqlite`: it can corrupt a database that two processes write. [`HiveCatalog::open`] asks, too.
-pub fn check_sqlite() -> Result<&'static str> {
-    let found = rusqlite::version();
-    if rusqlite::version_number() >= LEAST_SQLITE.0 {
-        return Ok(found);
-    }
-    Err(CatalogError::OldSqlite { found: found.to_owned(), least: LEAST_SQLITE.1 })
+    readers: Readers,
 }
 
 // === impl HiveCatalog ===
@@ -117,9 +77,8 @@ impl HiveCatalog {
     }
 
     fn new(path: Option<PathBuf>, options: Options, writer: Writer, migrated: Vec<Migration>) -> Self {
-        let (writer, readers) = (Mutex::new(writer), Mutex::new(Readers::default()));
-        let inner = Inner { path, options, migrated, writer, readers, reader_free: Condvar::new() };
-        Self { inner: Arc::new(inner) }
+        let (writer, readers) = (Mutex::new(writer), Readers::default());
+        Self { inner: Arc::new(Inner { path, options, migrated, writer, readers }) }
     }
 
     /// The handle by which `actor` changes what is in the catalog; each change leaves an audit row with that name.
@@ -190,9 +149,8 @@ impl HiveCatalog {
         let Some(path) = self.path() else {
             return self.with_writer(|db| read(db));
         };
-        let located = |error: CatalogError| error.at(path).with_holders(path);
-        let reader = Reader::take(&self.inner, path).map_err(located)?;
-        reader.read(read).map_err(located)
+        let answer = self.inner.readers.read(path, &self.inner.options, read);
+        answer.map_err(|error| error.at(path).with_holders(path))
     }
 
     /// Several reads of one moment.
@@ -206,6 +164,10 @@ impl HiveCatalog {
     /// A transaction, `BEGIN IMMEDIATE`: committed when `write` succeeds, else nothing of it is kept.
     pub(crate) fn write<T>(&self, write: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         self.with_writer(|db| {
+            // A disk that failed may have kept the last one from being undone.
+            if !db.is_autocommit() {
+                db.execute_batch("ROLLBACK")?;
+            }
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let answer = write(&tx)?;
             tx.commit()?;
@@ -214,221 +176,25 @@ impl HiveCatalog {
     }
 
     pub(crate) fn with_writer<T>(&self, call: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        let mut writer = held(&self.inner.writer);
+        // A panic in a caller's closure leaves a transaction that was undone, and the rest whole.
+        let mut writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(path) = self.path() else {
             return call(&mut writer.db);
         };
-        self.stay_at(path, &mut writer)?;
-        call(&mut writer.db).map_err(|error| error.at(path).with_holders(path))
+        let located = |error: CatalogError| error.at(path).with_holders(path);
+        self.stay_at(path, &mut writer).map_err(located)?;
+        call(&mut writer.db).map_err(located)
     }
 
     /// An SQLite whose file was taken from its place goes on writing into nowhere: asked before each write. Where
     /// another file came, that one is opened.
     fn stay_at(&self, path: &Path, writer: &mut Writer) -> Result<()> {
-        let file = FileId::of(path)?;
-        if writer.file == Some(file) {
+        if writer.file == Some(FileId::of(path)?) {
             return Ok(());
         }
         let (opened, _) = open_writer(path, &self.inner.options)?;
         *writer = opened;
-        let mut readers = held(&self.inner.readers);
-        readers.generation += 1;
-        readers.open -= readers.idle.len();
-        readers.idle.clear();
+        self.inner.readers.renew();
         Ok(())
-    }
-}
-
-/// A panic in a caller's closure leaves a transaction that was rolled back, and the rest whole.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// === impl Reader ===
-
-/// A read connection, back in the pool when dropped.
-struct Reader<'a> {
-    inner: &'a Inner,
-    /// None only while it is dropped.
-    db: Option<Connection>,
-    generation: u64,
-}
-
-impl<'a> Reader<'a> {
-    fn take(inner: &'a Inner, path: &Path) -> Result<Self> {
-        let mut readers = held(&inner.readers);
-        while readers.idle.is_empty() && readers.open >= inner.options.readers {
-            readers = inner.reader_free.wait(readers).unwrap_or_else(PoisonError::into_inner);
-        }
-        let mut reader = Self { inner, db: readers.idle.pop(), generation: readers.generation };
-        if reader.db.is_none() {
-            // Counted before it is opened, given back by `drop` if that fails.
-            readers.open += 1;
-            drop(readers);
-            reader.db = Some(open_reader(path, &inner.options)?);
-        }
-        Ok(reader)
-    }
-
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.db.as_ref().map_or_else(|| Err(CatalogError::unknown("")), read)
-    }
-}
-
-impl Drop for Reader<'_> {
-    fn drop(&mut self) {
-        let mut readers = held(&self.inner.readers);
-        match self.db.take().filter(|_| self.generation == readers.generation) {
-            Some(db) => readers.idle.push(db),
-            None => readers.open -= 1,
-        }
-        drop(readers);
-        self.inner.reader_free.notify_one();
-    }
-}
-
-// === opening ===
-
-/// The folder, made if need be; the path with its links resolved, so that every name of one file has one lock.
-pub(crate) fn prepare(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| CatalogError::not_a_catalog(path, "the path names no file"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(CatalogError::file(folder, "make the folder"))?;
-    let folder = folder.canonicalize().map_err(CatalogError::file(folder, "find the folder"))?;
-    let path = folder.join(name);
-    Ok(path.canonicalize().unwrap_or(path))
-}
-
-/// The lock, the file and the connection that writes.
-fn open_writer(path: &Path, options: &Options) -> Result<(Writer, Vec<Migration>)> {
-    if options.exclusive {
-        let lock = Lock::take(path, Hold::Exclusive, options.patience)?;
-        let mut db = connect(path, options)?;
-        let migrated = bring_up(&mut db, path, options)?;
-        return Ok((Writer { db, file: Some(FileId::of(path)?), _lock: Some(lock) }, migrated));
-    }
-    let mut migrated = Vec::new();
-    loop {
-        let lock = Lock::take(path, Hold::Shared, options.patience)?;
-        // Looked at before SQLite is, so that nothing is made under a shared lock.
-        if path.exists() {
-            let db = connect(path, options)?;
-            if schema::look(&db, path)? == Found::Version(schema::SCHEMA_VERSION) {
-                set_up_file(&db, path)?;
-                return Ok((Writer { db, file: Some(FileId::of(path)?), _lock: Some(lock) }, migrated));
-            }
-        }
-        drop(lock);
-        // Another process may do it first: then it is done, and this loop ends in its next round.
-        let _lock = Lock::take(path, Hold::Exclusive, options.patience)?;
-        let mut db = connect(path, options)?;
-        migrated.extend(bring_up(&mut db, path, options)?);
-    }
-}
-
-/// Makes or migrates what is at `path`; the catalog is held exclusively.
-fn bring_up(db: &mut Connection, path: &Path, options: &Options) -> Result<Vec<Migration>> {
-    let found = schema::look(db, path)?;
-    let migrated = match found {
-        Found::Empty => schema::create(db, options.now_ms()).map(|()| Vec::new())?,
-        Found::Version(schema::SCHEMA_VERSION) => Vec::new(),
-        Found::Version(found) if !options.migrate => {
-            let known = schema::SCHEMA_VERSION;
-            return Err(CatalogError::OlderSchema { path: path.to_owned(), found, known });
-        }
-        Found::Version(found) => schema::migrate(db, path, found, schema::STEPS, options.now_ms())?,
-    };
-    set_up_file(db, path)?;
-    Ok(migrated)
-}
-
-/// A connection that may write. The file is made by us, for only its owner, and SQLite's beside it follow its mode.
-fn connect(path: &Path, options: &Options) -> Result<Connection> {
-    let mut open = OpenOptions::new();
-    open.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = open.open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::PermissionDenied => CatalogError::ReadOnly { path: path.to_owned() },
-        _ => CatalogError::file(path, "open")(error),
-    })?;
-    if !file.metadata().map_err(CatalogError::file(path, "read"))?.is_file() {
-        return Err(CatalogError::not_a_catalog(path, "not a file"));
-    }
-    drop(file);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
-    set_up(&db, options)?;
-    Ok(db)
-}
-
-fn open_reader(path: &Path, options: &Options) -> Result<Connection> {
-    // Not read-only to SQLite: a reader of a WAL writes into its index.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
-    set_up(&db, options)?;
-    db.pragma_update(None, "query_only", true)?;
-    Ok(db)
-}
-
-/// What holds for a connection.
-fn set_up(db: &Connection, options: &Options) -> Result<()> {
-    db.busy_timeout(options.patience)?;
-    db.set_prepared_statement_cache_capacity(STATEMENTS);
-    for (pragma, value) in [
-        ("trusted_schema", "OFF"),
-        ("foreign_keys", "ON"),
-        // Else `INSERT OR REPLACE` deletes past the triggers.
-        ("recursive_triggers", "ON"),
-        ("secure_delete", "ON"),
-        ("synchronous", "FULL"),
-        // Sorted rows do not go to files in /tmp.
-        ("temp_store", "MEMORY"),
-    ] {
-        // Some answer with the value they took.
-        db.pragma_update_and_check(None, pragma, value, |_| Ok(())).or_else(|error| match error {
-            rusqlite::Error::QueryReturnedNoRows => Ok(()),
-            other => Err(other),
-        })?;
-    }
-    Ok(())
-}
-
-/// What holds for the file: set once it is known to be a catalog.
-fn set_up_file(db: &Connection, path: &Path) -> Result<()> {
-    let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(CatalogError::not_a_catalog(
-            path,
-            format!("journal mode {mode}, for WAL is not to be had here"),
-        ));
-    }
-    db.pragma_update_and_check(None, "journal_size_limit", JOURNAL_BYTES, |_| Ok(()))?;
-    // The older program's was readable by all.
-    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
-        match fs::set_permissions(&file, Permissions::from_mode(0o600)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(CatalogError::file(&file, "make it its owner's only")(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-// === impl FileId ===
-
-impl FileId {
-    fn of(path: &Path) -> Result<Self> {
-        match fs::metadata(path) {
-            Ok(meta) => Ok(Self(meta.dev(), meta.ino())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(CatalogError::Vanished { path: path.to_owned() })
-            }
-            Err(error) => Err(CatalogError::file(path, "find")(error)),
-        }
     }
 }

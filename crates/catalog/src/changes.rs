@@ -6,7 +6,7 @@ use crate::actor::Actor;
 use crate::audit::{self, Entry};
 use crate::catalog::HiveCatalog;
 use crate::error::{CatalogError, Result};
-use crate::hives;
+use crate::hive_rows;
 
 /// The catalog in the hands of someone with a name. Each call is one transaction, in which its audit row stands, too;
 /// several make one by [`Operator::transaction`]. Reads are those of [`HiveCatalog`].
@@ -80,6 +80,6 @@ impl Changes<'_> {
 
     /// The key of a hive that must be there.
     pub(crate) fn hive(&self, id: &str) -> Result<i64> {
-        hives::key_of(self.tx, id)?.ok_or_else(|| CatalogError::unknown(id))
+        hive_rows::key_of(self.tx, id)?.ok_or_else(|| CatalogError::unknown(id))
     }
 }

@@ -6,7 +6,7 @@ use crate::audit::{Entry, digest};
 use crate::changes::{Changes, Operator};
 use crate::check;
 use crate::error::{CatalogError, Result};
-use crate::hives::get;
+use crate::hive_rows::get;
 use crate::record::Cordon;
 
 /// Workers of one hive that may be out of use at once.

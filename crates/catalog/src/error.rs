@@ -209,6 +209,15 @@ const VALUE: usize = 160;
 const SAID: usize = 220;
 const PATH: usize = 200;
 
+/// What SQLite answers where a limit of the file's size, or a quota, stopped it.
+const NOT_WRITTEN: [i32; 5] = [
+    rusqlite::ffi::SQLITE_IOERR_WRITE,
+    rusqlite::ffi::SQLITE_IOERR_FSYNC,
+    rusqlite::ffi::SQLITE_IOERR_TRUNCATE,
+    rusqlite::ffi::SQLITE_IOERR_SHMSIZE,
+    rusqlite::ffi::SQLITE_IOERR_SHMMAP,
+];
+
 impl CatalogError {
     pub(crate) fn invalid(
         id: &str,
@@ -258,6 +267,9 @@ impl CatalogError {
     /// Names the file where SQLite's error did not.
     #[must_use]
     pub(crate) fn at(mut self, file: &Path) -> Self {
+        if matches!(self, Self::Database { .. }) && !file.exists() {
+            return Self::Vanished { path: file.to_owned() };
+        }
         match &mut self {
             Self::Locked { path, .. }
             | Self::NotACatalog { path, .. }
@@ -281,6 +293,8 @@ impl CatalogError {
             && pids.is_empty()
         {
             *pids = lock::holders(&lock::beside(catalog, "-shm"));
+            // It has the file open itself.
+            pids.retain(|pid| *pid != std::process::id());
         }
         self
     }
@@ -295,7 +309,10 @@ impl From<rusqlite::Error> for CatalogError {
         };
         match failure.code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Locked { path, pids: Vec::new() },
-            ErrorCode::DiskFull | ErrorCode::SystemIoFailure => Self::DiskFull { path, said },
+            ErrorCode::DiskFull => Self::DiskFull { path, said },
+            ErrorCode::SystemIoFailure if NOT_WRITTEN.contains(&failure.extended_code) => {
+                Self::DiskFull { path, said }
+            }
             ErrorCode::ReadOnly => Self::ReadOnly { path },
             ErrorCode::DatabaseCorrupt => Self::Damaged { path, said },
             ErrorCode::NotADatabase => Self::NotACatalog { path, why: said },

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::changes::{Changes, Operator};
 use crate::check;
 use crate::error::{CatalogError, Result};
-use crate::hives::{beat, key_of};
+use crate::hive_rows::{beat, key_of};
 use crate::record::{DeviceCapabilities, HiveRecord, HiveStatus};
 use crate::removals::removed_since;
 
@@ -195,6 +195,12 @@ impl HeartbeatWriter {
         }
         let bound = shared.limits.adopted;
         if heard.adopted >= bound {
+            drop(heard);
+            // Operators may have removed some, or taken them over.
+            shared.count_adopted()?;
+            heard = shared.heard();
+        }
+        if heard.adopted >= bound {
             let (wanted, bound) = (heard.adopted as usize + 1, bound as usize);
             return Err(CatalogError::TooMany { id: id.to_owned(), what: "adopted hives", wanted, bound });
         }
@@ -289,6 +295,15 @@ impl Shared {
             });
         }
         change(heard.pending.entry(id.into()).or_default());
+        Ok(())
+    }
+
+    /// Counts them anew, between two flushes.
+    fn count_adopted(&self) -> Result<()> {
+        let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.operator.count_hives()?.adopted;
+        let mut heard = self.heard();
+        heard.adopted = kept + heard.pending.values().filter(|pending| pending.adopt).count() as u64;
         Ok(())
     }
 

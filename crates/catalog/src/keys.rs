@@ -77,7 +77,7 @@ impl Keys {
 ///
 /// # Errors
 /// The file is refused as it is, or cannot be written.
-pub fn new_key(path: &Path) -> Result<String> {
+pub(crate) fn new_key(path: &Path) -> Result<String> {
     let mut text = Zeroizing::new(String::new());
     if path.exists() {
         for key in Keys::read(path)?.keys {

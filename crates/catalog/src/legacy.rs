@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::HiveCatalog;
 use crate::changes::Operator;
 use crate::error::{CatalogError, Result};
-use crate::hives::{HiveFilter, to_json};
+use crate::hive_rows::to_json;
+use crate::hives::HiveFilter;
 use crate::record::{DeviceCapabilities, HiveRecord, HiveStatus};
 
 /// What the older words show for a port of ssh that was not said; so said, it is no longer told apart.

@@ -8,7 +8,7 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Transaction, params};
 
 use crate::error::{CatalogError, Result};
-use crate::hives::to_json;
+use crate::hive_rows::to_json;
 use crate::legacy::DEFAULT_SSH_PORT;
 use crate::record::{HiveRecord, HiveStatus};
 

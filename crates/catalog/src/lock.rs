@@ -6,9 +6,13 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{CatalogError, Result};
+
+const RETRY: Duration = Duration::from_millis(10);
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// A lock on a file, until dropped.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ impl Lock {
             match tried {
                 Ok(()) => return Ok(Self { _file: file }),
                 Err(TryLockError::WouldBlock) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(10));
+                    thread::sleep(RETRY);
                 }
                 Err(TryLockError::WouldBlock) => {
                     let pids = served_by(catalog).map_or_else(|| holders(&path), |pid| vec![pid]);
@@ -74,13 +78,18 @@ impl ServeLock {
     pub(crate) fn take(catalog: &Path) -> Result<Self> {
         let path = beside(catalog, ".serve.lock");
         let mut file = open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pids = read_pid(&mut file).map_or_else(|| holders(&path), |pid| vec![pid]);
-                return Err(CatalogError::Locked { path, pids });
+        let until = Instant::now() + GLANCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Who asks `served_by` has it for a moment, too.
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(RETRY),
+                Err(TryLockError::WouldBlock) => {
+                    let pids = read_pid(&mut file).map_or_else(|| holders(&path), |pid| vec![pid]);
+                    return Err(CatalogError::Locked { path, pids });
+                }
+                Err(TryLockError::Error(error)) => return Err(CatalogError::file(&path, "lock")(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(CatalogError::file(&path, "lock")(error)),
         }
         let write = |file: &mut File| {
             file.set_len(0)?;
@@ -115,7 +124,7 @@ fn open(path: &Path) -> Result<File> {
     options.open(path).map_err(CatalogError::file(path, "open"))
 }
 
-/// The processes, less this one, that hold a lock on the file, as Linux tells; nobody where it does not.
+/// The processes that hold a lock on the file, as Linux tells; nobody where it does not.
 pub(crate) fn holders(path: &Path) -> Vec<u32> {
     let (Ok(meta), Ok(locks)) = (std::fs::metadata(path), std::fs::read_to_string("/proc/locks")) else {
         return Vec::new();
@@ -127,7 +136,6 @@ pub(crate) fn holders(path: &Path) -> Vec<u32> {
         .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
         .filter(|words| words.len() >= 6 && words[5].ends_with(&inode))
         .filter_map(|words| words[4].parse().ok())
-        .filter(|pid| *pid != std::process::id())
         .collect();
     pids.sort_unstable();
     pids.dedup();

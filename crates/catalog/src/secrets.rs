@@ -113,7 +113,7 @@ impl HiveCatalog {
     pub fn reveal_secret(&self, id: &str, name: &str) -> Result<Option<Secret>> {
         check::secret(id, name)?;
         let sealed = self.read(|db| {
-            let hive = crate::hives::key_of(db, id)?.ok_or_else(|| CatalogError::unknown(id))?;
+            let hive = crate::hive_rows::key_of(db, id)?.ok_or_else(|| CatalogError::unknown(id))?;
             let mut select =
                 db.prepare_cached("SELECT key_id, nonce, sealed FROM secrets WHERE hive = ?1 AND name = ?2")?;
             Ok(select

@@ -9,7 +9,8 @@ use crate::catalog::HiveCatalog;
 use crate::changes::{Changes, Operator};
 use crate::check;
 use crate::error::{CatalogError, Result, quote};
-use crate::hives::{self, HiveFilter, to_json};
+use crate::hive_rows::{self, to_json};
+use crate::hives::HiveFilter;
 use crate::record::{HiveRecord, HiveStatus};
 
 /// How hives are written down.
@@ -247,15 +248,15 @@ impl HiveCatalog {
         self.read_at_once(|db| {
             let mut plan = ImportPlan::default();
             for record in &records {
-                let Some(old) = hives::get(db, &record.id)? else {
+                let Some(old) = hive_rows::get(db, &record.id)? else {
                     check::record(record)?;
                     plan.added.push(record.id.clone());
                     continue;
                 };
-                let mut new = hives::replaced(&old, record);
+                let mut new = hive_rows::replaced(&old, record);
                 new.fill_hosts();
-                hives::check_change(&old, &new)?;
-                plan.note(&record.id, hives::changed(&old, &new)?);
+                hive_rows::check_change(&old, &new)?;
+                plan.note(&record.id, hive_rows::changed(&old, &new)?);
             }
             Ok(plan)
         })
@@ -283,7 +284,7 @@ impl Operator {
 
 fn import_one(changes: &Changes<'_>, record: &HiveRecord, done: &mut ImportPlan) -> Result<()> {
     if let Some(old) = changes.get_hive(&record.id)? {
-        let mut new = hives::replaced(&old, record);
+        let mut new = hive_rows::replaced(&old, record);
         new.fill_hosts();
         done.note(&record.id, changes.replace("import", &old, new)?);
         return Ok(());

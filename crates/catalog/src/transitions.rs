@@ -6,7 +6,7 @@ use crate::catalog::HiveCatalog;
 use crate::changes::{Changes, Operator};
 use crate::check;
 use crate::error::{CatalogError, Result};
-use crate::hives::{digests, get};
+use crate::hive_rows::{digests, get};
 use crate::record::{HiveRecord, HiveStatus};
 
 /// Changes of status that are kept of each hive.

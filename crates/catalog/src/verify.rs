@@ -1,12 +1,11 @@
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::audit::{self, AuditFault, Hash};
 use crate::backup::{Progress, integrity};
 use crate::catalog::HiveCatalog;
 use crate::error::Result;
-use crate::hives::{HiveFilter, list};
+use crate::hive_rows::list;
+use crate::hives::HiveFilter;
 use crate::schema;
 
 /// What `catalog verify` found.
@@ -126,6 +125,5 @@ impl HiveCatalog {
             found.leftovers = rows.collect::<Result<_, _>>()?;
             Ok(found)
         })
-        .map_err(|error| error.at(self.path().unwrap_or(Path::new(":memory:"))))
     }
 }
