@@ -37,10 +37,14 @@ __all__ = [
     "Table",
     "Worker",
     "_after_fork_in_child",
+    "_stop_waking",
     "_unpickle_worker",
+    "_woken",
 ]
 
 def _after_fork_in_child() -> None: ...
+def _stop_waking() -> None: ...
+def _woken() -> list[int]: ...
 def _unpickle_worker(json: bytes) -> Worker: ...
 
 @disjoint_base
@@ -279,7 +283,11 @@ class Sweeper:
 class Feed:
     """The events of a `Subscription`."""
 
+    @property
+    def key(self) -> int: ...
     def next(self, timeout: Seconds | None = None) -> Event | None: ...
+    def take(self) -> Event | None: ...
+    def poll(self) -> Event | None: ...
 
 @final
 class Table:

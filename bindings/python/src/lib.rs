@@ -34,7 +34,7 @@ mod _core {
     #[pymodule_export]
     use super::clock::ManualClock;
     #[pymodule_export]
-    use super::events::Feed;
+    use super::events::{Feed, stop_waking, woken};
     #[pymodule_export]
     use super::fork::after_fork_in_child;
     #[pymodule_export]
