@@ -15,6 +15,7 @@ mod fork;
 mod heartbeat;
 mod html;
 mod number;
+mod pickle;
 mod policy;
 mod python;
 mod registry;
@@ -44,9 +45,9 @@ mod _core {
     #[pymodule_export]
     use super::reservation::{Model, Reservation};
     #[pymodule_export]
-    use super::snapshot::{Snapshot, Table};
+    use super::snapshot::{Snapshot, Table, unpickle_snapshot, unpickle_table};
     #[pymodule_export]
-    use super::state::HiveState;
+    use super::state::{HiveState, unpickle_hive_state};
     #[pymodule_export]
     use super::sweeper::Sweeper;
     #[pymodule_export]
