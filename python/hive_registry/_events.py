@@ -10,9 +10,8 @@ from ._errors import Closed
 from ._waking import expect, finish, forget
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from ._core import Feed, Worker
+    from ._types import Seconds
 
 _TURN = 128
 """Events that `async for` gives without a pause, before other tasks have a turn."""
@@ -97,7 +96,7 @@ class Subscription:
         self._reading = False
         self._given = 0
 
-    def next(self, timeout: float | timedelta | None = None) -> Event | None:
+    def next(self, timeout: Seconds | None = None) -> Event | None:
         """The next event, waiting at most `timeout` seconds, or for ever; None if none came.
 
         Other threads run meanwhile, and Ctrl-C interrupts it.
