@@ -16,7 +16,12 @@
  *   same handle.
  * - A handle that is NULL is refused, or answered by 0, false or empty text; a handle that was freed, and a pointer to
  *   fewer bytes than its length says or to memory that was never written, is a defect of the program that nothing here can find.
+ * - No function is async-signal-safe: none may be called from a signal handler. Any may wait for a lock that another
+ *   thread holds for a short time, a pick too.
  * - A child of fork() may use registries made after the fork only.
+ *
+ * For tools that read this header for another language, HIVE_NO_INLINE leaves out the bodies of inline functions, which
+ * the library has under the same names, and HIVE_NO_INCLUDES the #include lines.
  *
  * bindings/c/README.md has a first program.
  */
@@ -26,10 +31,17 @@
 
 /* Made by `make header` of bindings/c/src; changes here are lost. */
 
+#ifndef HIVE_NO_INCLUDES
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#endif
+
+/**
+ * Of the header: major, minor and patch version.
+ */
+#define HIVE_REGISTRY_VERSION "0.1.0"
 
 /**
  * Of the header. Below 1.0 a new minor version may break programs, and the library's soname changes with it.
@@ -1849,12 +1861,16 @@ extern "C" {
 #endif
 
 /** The view of a NUL-terminated string, for arguments and fields; its ptr is NULL for NULL. */
+#ifdef HIVE_NO_INLINE
+hive_str_t hive_str(const char *text);
+#else
 static inline hive_str_t hive_str(const char *text) {
     hive_str_t view;
     view.ptr = text;
     view.len = text ? strlen(text) : 0;
     return view;
 }
+#endif
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 //! Text and optional numbers, in and out; and results into out-parameters.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 
 use crate::status::{Failure, Status};
@@ -83,6 +83,16 @@ impl Str {
             )),
         }
     }
+}
+
+/// The view of a NUL-terminated string: what is inline in the header, for languages that call functions of the library
+/// only.
+///
+/// cbindgen:ignore
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_str(text: *const c_char) -> Str {
+    let len = if text.is_null() { 0 } else { unsafe { CStr::from_ptr(text) }.count_bytes() };
+    Str { ptr: text, len }
 }
 
 /// A text argument, which may not be NULL.
