@@ -76,6 +76,14 @@ plugin() {
         "$out/bin/plugin" "$prefix/lib/libhive_registry.so"
 }
 
+# A plugin that has the library within, linked as bindings/c/README.md advises: what it exports is its own.
+within() {
+    local words
+    words=$(PKG_CONFIG_PATH=$out/static/lib/pkgconfig pkg-config --static --cflags --libs hive_registry)
+    cc -std=c11 $warnings -shared -fPIC tests/c/outside/main.c $words -Wl,--exclude-libs,libhive_registry.a -Wl,-z,nodelete \
+        -o "$out/bin/within.so" && [[ $(nm -D --defined-only "$out/bin/within.so" | awk '{ print $3 }') == main ]]
+}
+
 # What tools for other languages read of the header is what the library has, the inline functions among it.
 plain() {
     local header=$prefix/include/hive_registry/hive_registry.h inline
@@ -104,6 +112,7 @@ if has pkg-config "outside programs through pkg-config"; then
     else
         skipped+=("a program that is static as a whole: no static libc")
     fi
+    run "outside, within a plugin" within
     run "outside, a relative prefix with a space" relative
     run "outside, a stage" staged
     run "outside, LIBDIR and INCLUDEDIR" elsewhere
