@@ -176,24 +176,30 @@ pub unsafe extern "C" fn hive_registry_reserve_detached(
     })
 }
 
-/// Lets a lease run for `lease_ms` from now. HIVE_NONE if it has run out, was released, or its worker has gone.
+/// Lets a lease run for `lease_ms` from now; when it runs out is written to `out_expires_at_ms`, milliseconds since 1970,
+/// unless that is NULL. HIVE_NONE if it has run out, was released, or its worker has gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_registry_renew_lease(
     registry: Option<&Registry>,
     lease_id: u64,
     lease_ms: u64,
+    out_expires_at_ms: Option<&mut MaybeUninit<i64>>,
 ) -> Status {
-    lease(registry, |registry| registry.renew_lease(lease_id, Duration::from_millis(lease_ms)))
+    on(registry, |registry| {
+        let Some(expires_at) = registry.renew_lease(lease_id, Duration::from_millis(lease_ms)) else {
+            return Ok(Status::HIVE_NONE);
+        };
+        if let Some(out) = out_expires_at_ms {
+            out.write(expires_at.timestamp_millis());
+        }
+        Ok(Status::HIVE_OK)
+    })
 }
 
 /// Ends a lease. HIVE_NONE if it has run out, was released, or its worker has gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_registry_release_lease(registry: Option<&Registry>, lease_id: u64) -> Status {
-    lease(registry, |registry| registry.release_lease(lease_id))
-}
-
-fn lease(registry: Option<&Registry>, act: impl FnOnce(&HiveRegistry) -> bool) -> Status {
-    guard(|| Ok(if act(&some("registry", registry)?.0) { Status::HIVE_OK } else { Status::HIVE_NONE }))
+    on(registry, |registry| Ok(Status::whether(registry.release_lease(lease_id))))
 }
 
 // === models ===
