@@ -222,7 +222,8 @@ static void moves() {
 
     // Back and forth with C.
     hive_worker_t* raw = other.get_worker("b")->release();
-    CHECK(hive::Worker(raw).id() == "b");
+    const hive::Worker back(raw);
+    CHECK(back.id() == "b");
 }
 
 template <class T, class = void>
@@ -484,7 +485,8 @@ static void policies() {
     CHECK(open_reservations(registry) == 0 && registry.explain("m").pick->id() == "a");
 
     const hive::Model model = registry.model("m");
-    CHECK(model.id() == "m" && model.find_best_worker()->id() == "a" && model.reserve_worker()->worker().id() == "a");
+    const auto own = model.reserve_worker();
+    CHECK(model.id() == "m" && own->worker().id() == "a" && model.find_best_worker()->id() == "b");
     CHECK(registry.model("unheard of").find_best_worker());  // An idle worker of another model.
 }
 
