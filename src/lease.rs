@@ -265,7 +265,12 @@ impl Core {
             };
             // Who found it full did not know when this ends.
             self.tell_due(&slot);
-            return Some(Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at: expiry(wall, lease) });
+            return Some(Lease {
+                id,
+                hive_id: worker.hive_id.clone(),
+                worker,
+                expires_at: expiry(wall, lease),
+            });
         }
     }
 

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use common::{
     Rng, T0, apply, bare_worker, beat, name, process, registry, registry_with, telemetry, worker, worker_in,
 };
-use chrono::{DateTime, Utc};
 use hive_registry::{
     Candidates, HiveHealth, HiveRegistry, LeastLoaded, ManualClock, OperationalStatus, Policy,
     PowerOfChoices, Random, Reservation, RoundRobin, StaleMode, WorkerSnapshot, WorkerState,

@@ -251,9 +251,11 @@ impl WorkerReport {
             Ok(WorkerState {
                 worker_id: path.owned("worker_id", self.worker_id, MAX_ID_BYTES)?,
                 state: path.maybe("state", self.state, MAX_TEXT_BYTES)?.unwrap_or(default.state),
-                last_heartbeat: path.maybe("last_heartbeat", self.last_heartbeat, MAX_TEXT_BYTES)?
+                last_heartbeat: path
+                    .maybe("last_heartbeat", self.last_heartbeat, MAX_TEXT_BYTES)?
                     .unwrap_or_else(|| now.into()),
-                health_status: path.maybe("health_status", self.health_status, MAX_TEXT_BYTES)?
+                health_status: path
+                    .maybe("health_status", self.health_status, MAX_TEXT_BYTES)?
                     .unwrap_or(default.health_status),
                 url: path.maybe("url", self.url, MAX_URL_BYTES)?,
                 model_id: path.maybe("model_id", self.model_id, MAX_ID_BYTES)?,
@@ -275,8 +277,7 @@ impl Heartbeat {
     unsafe fn read(&self, limits: &Limits) -> Result<HiveHeartbeatPayload, Failure> {
         unsafe {
             let workers = list("workers", self.workers, self.workers_len, workers_of(limits))?;
-            let devices =
-                told("capabilities", self.capabilities, self.capabilities_len, devices_of(limits))?;
+            let devices = told("capabilities", self.capabilities, self.capabilities_len, devices_of(limits))?;
             let hive_id = TOP.owned("hive_id", self.hive_id, MAX_ID_BYTES)?;
             let timestamp = TOP.owned("timestamp", self.timestamp, MAX_TEXT_BYTES)?;
             Ok(HiveHeartbeatPayload {
@@ -356,7 +357,8 @@ impl Info {
         };
         unsafe {
             let field = |name| format!("{at}.{name}");
-            let reason = TOP.maybe(&field("health_reason"), self.health_reason, MAX_TEXT_BYTES)?.unwrap_or_default();
+            let reason =
+                TOP.maybe(&field("health_reason"), self.health_reason, MAX_TEXT_BYTES)?.unwrap_or_default();
             Ok(HiveInfo {
                 id: match at {
                     "hive" => TOP.owned("hive.id", self.id, MAX_ID_BYTES)?,
@@ -395,7 +397,11 @@ impl Device {
                 name: path.owned("name", self.name, MAX_TEXT_BYTES)?,
                 device_type: path.owned("device_type", self.device_type, MAX_TEXT_BYTES)?,
                 vram_gb: self.vram_gb.into(),
-                compute_capability: path.maybe("compute_capability", self.compute_capability, MAX_TEXT_BYTES)?,
+                compute_capability: path.maybe(
+                    "compute_capability",
+                    self.compute_capability,
+                    MAX_TEXT_BYTES,
+                )?,
             })
         }
     }
@@ -406,8 +412,7 @@ impl Telemetry {
     unsafe fn read(&self, limits: &Limits) -> Result<HiveHeartbeat, Failure> {
         unsafe {
             let workers = told("workers", self.workers, self.workers_len, workers_of(limits))?;
-            let devices =
-                told("capabilities", self.capabilities, self.capabilities_len, devices_of(limits))?;
+            let devices = told("capabilities", self.capabilities, self.capabilities_len, devices_of(limits))?;
             Ok(HiveHeartbeat {
                 hive: self.hive.read("hive")?,
                 timestamp: TOP.owned("timestamp", self.timestamp, MAX_TEXT_BYTES)?,
@@ -549,9 +554,8 @@ pub unsafe extern "C" fn hive_registry_update_workers(
 ) -> Status {
     on(registry, |registry| {
         let hive_id = unsafe { whose(registry, "hive_id", Str { ptr: hive_id, len: hive_id_len }) }?;
-        let read = || unsafe {
-            processes(list("workers", workers, workers_len, workers_of(&registry.limits()))?)
-        };
+        let read =
+            || unsafe { processes(list("workers", workers, workers_len, workers_of(&registry.limits()))?) };
         let processes = counted(registry, Some(hive_id), read())?;
         applied(registry.update_workers(hive_id, processes), out_applied)
     })

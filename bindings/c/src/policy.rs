@@ -68,9 +68,8 @@ pub struct Candidates<'c> {
 /// there is nobody makes the registry ask again.
 ///
 /// Called as `hive_score_t` is, once each time the registry asks.
-pub type Choose = Option<
-    unsafe extern "C" fn(user: *mut c_void, candidates: &Candidates<'_>, out_at: &mut usize) -> bool,
->;
+pub type Choose =
+    Option<unsafe extern "C" fn(user: *mut c_void, candidates: &Candidates<'_>, out_at: &mut usize) -> bool>;
 
 /// A way to choose, and what it needs. All zero is `HIVE_POLICY_LEAST_LOADED`.
 #[repr(C)]

@@ -110,9 +110,7 @@ impl From<HeartbeatError> for Failure {
     fn from(error: HeartbeatError) -> Self {
         use Status::{HIVE_INVALID_FIELD, HIVE_MALFORMED, HIVE_OVER_LIMIT};
         match &error {
-            HeartbeatError::Malformed { field, .. } => {
-                Self::new(HIVE_MALFORMED, error.to_string()).of(field)
-            }
+            HeartbeatError::Malformed { field, .. } => Self::new(HIVE_MALFORMED, error.to_string()).of(field),
             HeartbeatError::OverLimit { limit, wanted, bound } => {
                 Self::refused(HIVE_OVER_LIMIT, limit, wanted, format_args!("at most {bound}"))
             }
