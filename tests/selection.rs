@@ -953,6 +953,33 @@ fn s8_reserve_with_never_takes_a_place_taken_meanwhile() {
     assert_eq!((told(&registry, "w").reservations, open(&registry)), (1, 1));
 }
 
+/// Eight threads at once: whom the policy leaves out is nobody's, though the default rule would take it, and its choice is
+/// taken whenever it has room, whatever its count became, so that nobody is told none.
+#[test]
+fn s8_what_a_policy_leaves_out_is_not_chosen_under_contention() {
+    let busy = |id: &str| at(id, 99.0);
+    let (registry, _) = hive(vec![busy("a"), busy("b"), limited("out", 1 << 20)]);
+    assert_eq!(best(&registry, "m").as_deref(), Some("h/out"));
+    let others = choose(|candidates| {
+        let others = candidates.iter().filter(|(_, candidate)| candidate.worker.worker_id != "out");
+        others.min_by_key(|(_, candidate)| candidate.reservations).map(|(at, _)| at)
+    });
+    let nobody = choose(|_| None);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    let held = registry.reserve_with("m", &others).expect("both have room throughout");
+                    assert_ne!(held.worker().worker_id, "out");
+                    drop(held);
+                    assert!(registry.reserve_with("m", &nobody).is_none());
+                }
+            });
+        }
+    });
+    assert_eq!(open(&registry), 0);
+}
+
 // === S9 ===
 
 #[test]

@@ -567,11 +567,12 @@ static void policies() {
         return std::optional<std::size_t>();
     }));
     std::string told;
-    CHECK(registry.pick("m", [&](const hive::Candidates& all) {
+    const auto drawn_one = registry.pick("m", [&](const hive::Candidates& all) {
         const auto it = all.random();
         told = it->second.worker.id();
         return it->first;
-    })->id() == told);
+    });
+    CHECK(drawn_one->id() == told);
     // One that takes anything is asked for scores.
     CHECK(registry.pick("m", [](const auto& it) { return static_cast<double>(it.load); })->id() == "a");
     bool is_thrown = false;
