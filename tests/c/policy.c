@@ -377,6 +377,31 @@ static void a_callback_that_is_shown_all_chooses(void) {
     hive_clock_free(clock);
 }
 
+/* Looks at one place twice, and whoever was there first goes in between. */
+static bool outlives(void *user, const hive_candidates_t *candidates, size_t *out_at) {
+    (void)out_at;
+    hive_candidate_t first, second;
+    CHECK(hive_candidates_get(candidates, 0, &first));
+    hive_str_t hive = hive_worker_hive_id(first.worker);
+    CHECK_STATUS(hive_registry_remove_hive(user, HIVE_STR_ARGS(hive)), HIVE_OK);
+    CHECK(hive_candidates_get(candidates, 0, &second));
+    CHECK(first.worker != second.worker);
+    CHECK_EQ(hive_worker_id(first.worker).len, 21);
+    return false;
+}
+
+static void who_was_shown_is_valid_until_the_policy_returns(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = registry_on(clock);
+    beat_one(registry, "gpu-1", 0, "a-name-of-21-letters-", "m");
+    beat_one(registry, "gpu-2", 0, "another-of-21-letters", "m");
+    hive_policy_t policy = {.kind = HIVE_POLICY_CHOOSE, .choose = outlives, .user = registry};
+    CHECK_EQ(picks(registry, &policy), '-');
+    CHECK_EQ(hive_count(registry), 1);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
 /* Says yes, and names nobody. */
 static bool names_nobody(void *user, const hive_candidates_t *candidates, size_t *out_at) {
     ++*(int *)user;
@@ -537,6 +562,7 @@ int main(void) {
     who_went_while_it_was_looked_at_is_not_picked();
     who_is_full_hides_nobody();
     a_callback_that_is_shown_all_chooses();
+    who_was_shown_is_valid_until_the_policy_returns();
     a_place_where_there_is_nobody_is_asked_for_again();
     a_callback_may_draw_one();
     who_is_passed_over_is_not_chosen_under_contention();
