@@ -1055,6 +1055,36 @@ typedef struct hive_config_t {
 } hive_config_t;
 
 /**
+ * Bounds on what a registry holds, as it was built.
+ */
+typedef struct hive_limits_t {
+    /**
+     * Hives known at once.
+     */
+    size_t hives;
+    /**
+     * Workers of all hives at once.
+     */
+    size_t workers;
+    /**
+     * Workers in one heartbeat.
+     */
+    size_t workers_per_hive;
+    /**
+     * Devices that one hive declares.
+     */
+    size_t devices_per_hive;
+    /**
+     * Models loaded somewhere at once.
+     */
+    size_t models;
+    /**
+     * Bytes of one JSON body.
+     */
+    size_t heartbeat_bytes;
+} hive_limits_t;
+
+/**
  * Memory of one hive; 1 GB = 10^9 bytes.
  */
 typedef struct hive_resources_t {
@@ -1494,6 +1524,34 @@ hive_status_t hive_registry_ingest_json(const struct hive_registry_t *registry,
                                         uint32_t *out_applied);
 
 /**
+ * The same of the plain form alone and of this hive alone.
+ */
+hive_status_t hive_registry_update_hive_state_json(const struct hive_registry_t *registry,
+                                                   const char *hive_id,
+                                                   size_t hive_id_len,
+                                                   const char *body,
+                                                   size_t body_len,
+                                                   uint32_t *out_applied);
+
+/**
+ * The same of the telemetry form alone.
+ */
+hive_status_t hive_registry_update_hive_json(const struct hive_registry_t *registry,
+                                             const char *body,
+                                             size_t body_len,
+                                             uint32_t *out_applied);
+
+/**
+ * As `hive_registry_update_workers`, from a JSON array of processes.
+ */
+hive_status_t hive_registry_update_workers_json(const struct hive_registry_t *registry,
+                                                const char *hive_id,
+                                                size_t hive_id_len,
+                                                const char *workers,
+                                                size_t workers_len,
+                                                uint32_t *out_applied);
+
+/**
  * Applies a heartbeat of the hive `hive_id`, which must be the one it names; otherwise as
  * `hive_registry_ingest_json`. O(workers).
  */
@@ -1616,6 +1674,12 @@ hive_status_t hive_registry_new(const struct hive_config_t *config,
  */
 hive_status_t hive_registry_clone(const struct hive_registry_t *registry,
                                   struct hive_registry_t **out_registry);
+
+/**
+ * The bounds it was built with. O(1).
+ */
+hive_status_t hive_registry_limits(const struct hive_registry_t *registry,
+                                   struct hive_limits_t *out_limits);
 
 /**
  * Gives a handle back. The registry ends with the last of its handles, models and reservations; lists, workers, states

@@ -413,6 +413,9 @@ using Totals = hive_totals_t;
 /// What an eviction pass did.
 using Eviction = hive_eviction_t;
 
+/// Bounds on what a registry holds.
+using Limits = hive_limits_t;
+
 /// Memory of one hive: hive_resources_t.
 struct Resources {
     float vram_used_gb = 0, ram_used_gb = 0;
@@ -1142,6 +1145,8 @@ public:
     Registry() : Registry(Config{}) {}
     explicit Registry(const Config& config) : Handle(make(config)) {}
 
+    /// The bounds it was built with.
+    Limits limits() const { return *detail::value<Limits>(hive_registry_limits, get()); }
     /// Another handle on the same registry, which ends with its last one.
     [[nodiscard]] Registry clone() const { return detail::made<Registry>(hive_registry_clone, get()); }
 
@@ -1149,6 +1154,20 @@ public:
 
     Applied ingest_json(std::string_view body) const {
         return applied(hive_registry_ingest_json, detail::ptr(body), body.size());
+    }
+    /// Of the plain form alone and of this hive alone.
+    Applied update_hive_state_json(std::string_view hive_id, std::string_view body) const {
+        return applied(hive_registry_update_hive_state_json, detail::ptr(hive_id), hive_id.size(), detail::ptr(body),
+                       body.size());
+    }
+    /// Of the telemetry form alone.
+    Applied update_hive_json(std::string_view body) const {
+        return applied(hive_registry_update_hive_json, detail::ptr(body), body.size());
+    }
+    /// Of a JSON array of processes.
+    Applied update_workers_json(std::string_view hive_id, std::string_view processes) const {
+        return applied(hive_registry_update_workers_json, detail::ptr(hive_id), hive_id.size(),
+                       detail::ptr(processes), processes.size());
     }
     Applied update_hive_state(std::string_view hive_id, const Heartbeat& heartbeat) const {
         return sent(heartbeat, [&](const hive_heartbeat_t* it) {

@@ -214,9 +214,17 @@ static void lists_are_refused_by_their_length(hive_registry_t *registry) {
 static void bodies_are_refused_by_their_length(void) {
     hive_config_t config = {.size = sizeof config, .max_heartbeat_bytes = {true, page}};
     hive_registry_t *registry = registry_of(&config);
-    CHECK_REFUSED(hive_registry_ingest_json(registry, memory, LONG, NULL), HIVE_OVER_LIMIT,
-                  "heartbeat_bytes: 1073741824 refused: at most ");
-    CHECK_EQ(totals(registry).refused, 1);
+    hive_limits_t limits;
+    CHECK_STATUS(hive_registry_limits(registry, &limits), HIVE_OK);
+    CHECK(limits.heartbeat_bytes == page && limits.hives == HIVE_DEFAULT_MAX_HIVES);
+#define REFUSES(call) \
+    CHECK_REFUSED(call, HIVE_OVER_LIMIT, "heartbeat_bytes: 1073741824 refused: at most ")
+    REFUSES(hive_registry_ingest_json(registry, memory, LONG, NULL));
+    REFUSES(hive_registry_update_hive_json(registry, memory, LONG, NULL));
+    REFUSES(hive_registry_update_hive_state_json(registry, TEXT("h"), memory, LONG, NULL));
+    REFUSES(hive_registry_update_workers_json(registry, TEXT("h"), memory, LONG, NULL));
+#undef REFUSES
+    CHECK_EQ(totals(registry).refused, 4);
     hive_registry_free(registry);
 }
 

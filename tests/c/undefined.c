@@ -91,6 +91,7 @@ static const struct {
 
 static void questions(const hive_registry_t *registry) {
     ASKS(hive_registry_clone);
+    ASKS(hive_registry_limits);
     ASKS(hive_registry_list_all_hives);
     ASKS(hive_registry_hive_count);
     ASKS(hive_registry_list_online_hives);
@@ -283,12 +284,32 @@ static void plain_heartbeats(const hive_registry_t *registry) {
     NULLS(hive_registry_update_hive_state(registry, TEXT("gpu-2"), NULL, out), "heartbeat");
     REFUSES_TEXT(hive_registry_update_hive_state(registry, text, len, &sent, out), "hive_id");
 
+#define REFUSES_JSON(call, argument)                          \
+    do {                                                      \
+        const char *json = NULL;                              \
+        size_t json_len = 0;                                  \
+        NULLS(call, argument);                                \
+        json_len = SIZE_MAX;                                  \
+        NULLS(call, argument);                                \
+        json = "{}";                                          \
+        REFUSES(call, HIVE_INVALID_LENGTH, argument);         \
+        json_len = TOO_LONG;                                  \
+        REFUSES(call, HIVE_INVALID_LENGTH, argument);         \
+        json = "\xff";                                        \
+        json_len = 1;                                         \
+        REFUSES(call, HIVE_MALFORMED, "");                    \
+    } while (0)
     NULLS(hive_registry_ingest_json(NULL, TEXT("{}"), out), "registry");
-    NULLS(hive_registry_ingest_json(registry, NULL, 0, out), "body");
-    NULLS(hive_registry_ingest_json(registry, NULL, SIZE_MAX, out), "body");
-    REFUSES(hive_registry_ingest_json(registry, "{}", SIZE_MAX, out), HIVE_INVALID_LENGTH, "body");
-    REFUSES(hive_registry_ingest_json(registry, "{}", TOO_LONG, out), HIVE_INVALID_LENGTH, "body");
-    REFUSES(hive_registry_ingest_json(registry, "\xff", 1, out), HIVE_MALFORMED, "");
+    REFUSES_JSON(hive_registry_ingest_json(registry, json, json_len, out), "body");
+    NULLS(hive_registry_update_hive_json(NULL, TEXT("{}"), out), "registry");
+    REFUSES_JSON(hive_registry_update_hive_json(registry, json, json_len, out), "body");
+    NULLS(hive_registry_update_hive_state_json(NULL, TEXT("h"), TEXT("{}"), out), "registry");
+    REFUSES_JSON(hive_registry_update_hive_state_json(registry, TEXT("h"), json, json_len, out), "body");
+    REFUSES_TEXT(hive_registry_update_hive_state_json(registry, text, len, TEXT("{}"), out), "hive_id");
+    NULLS(hive_registry_update_workers_json(NULL, TEXT("h"), TEXT("[]"), out), "registry");
+    REFUSES_JSON(hive_registry_update_workers_json(registry, TEXT("h"), json, json_len, out), "workers");
+    REFUSES_TEXT(hive_registry_update_workers_json(registry, text, len, TEXT("[]"), out), "hive_id");
+#undef REFUSES_JSON
 }
 
 static void telemetry(const hive_registry_t *registry) {

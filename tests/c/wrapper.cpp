@@ -206,6 +206,12 @@ static void error_parts() {
     } catch (const hive::Error& error) {
         CHECK(error.field() == "worker_id" && !error.value() && !error.bound());
     }
+    CHECK(registry.limits().workers_per_hive == HIVE_DEFAULT_MAX_WORKERS_PER_HIVE);
+    const std::string plain = R"({"hive_id": "h", "timestamp": "2025-10-21T10:00:00Z", "workers": []})";
+    CHECK(registry.update_hive_state_json("h", plain) == hive::Applied::registered);
+    CHECK_ERROR(registry.update_hive_state_json("g", plain), HIVE_INVALID_FIELD, "hive_id: \"h\" refused");
+    CHECK_ERROR(registry.update_hive_json(plain), HIVE_MALFORMED, "hive: missing");
+    CHECK(registry.update_workers_json("g", "[]") == hive::Applied::registered);
     const std::string long_name(257, 'x');
     CHECK_ERROR(registry.find_best_worker_for_model(long_name), HIVE_INVALID_FIELD, "1 to 256 bytes, not 257");
 }

@@ -75,6 +75,30 @@ pub struct Config {
     pub tie_seed: OptU64,
 }
 
+/// Bounds on what a registry holds, as it was built.
+#[repr(C)]
+pub struct Bounds {
+    /// Hives known at once.
+    pub hives: usize,
+    /// Workers of all hives at once.
+    pub workers: usize,
+    /// Workers in one heartbeat.
+    pub workers_per_hive: usize,
+    /// Devices that one hive declares.
+    pub devices_per_hive: usize,
+    /// Models loaded somewhere at once.
+    pub models: usize,
+    /// Bytes of one JSON body.
+    pub heartbeat_bytes: usize,
+}
+
+impl Bounds {
+    pub(crate) fn of(limits: Limits) -> Self {
+        let Limits { hives, workers, workers_per_hive, devices_per_hive, models, heartbeat_bytes } = limits;
+        Self { hives, workers, workers_per_hive, devices_per_hive, models, heartbeat_bytes }
+    }
+}
+
 impl Config {
     /// What the caller's struct says, be it shorter or longer than ours.
     ///

@@ -448,6 +448,18 @@ fn counted<T>(
     })
 }
 
+/// JSON that is an argument, which may not be NULL.
+///
+/// # Safety
+///
+/// As [`items`].
+unsafe fn json<'t>(argument: &'static str, ptr: *const c_char, len: usize) -> Result<&'t [u8], Failure> {
+    if ptr.is_null() {
+        return Err(Failure::null(argument));
+    }
+    unsafe { items(|| argument.into(), ptr.cast(), len) }
+}
+
 /// Whose heartbeat it is, looked at first, so that whatever else is refused is known to be its.
 ///
 /// # Safety
@@ -485,11 +497,54 @@ pub unsafe extern "C" fn hive_registry_ingest_json(
     out_applied: Option<&mut MaybeUninit<u32>>,
 ) -> Status {
     on(registry, |registry| {
-        if body.is_null() {
-            return Err(Failure::null("body"));
-        }
-        let body = unsafe { items(|| "body".into(), body.cast::<u8>(), body_len) }?;
-        applied(registry.ingest_json(body), out_applied)
+        applied(registry.ingest_json(unsafe { json("body", body, body_len) }?), out_applied)
+    })
+}
+
+/// The same of the plain form alone and of this hive alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_hive_state_json(
+    registry: Option<&Registry>,
+    hive_id: *const c_char,
+    hive_id_len: usize,
+    body: *const c_char,
+    body_len: usize,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    on(registry, |registry| {
+        let hive_id = unsafe { whose(registry, "hive_id", Str { ptr: hive_id, len: hive_id_len }) }?;
+        let body = unsafe { json("body", body, body_len) }?;
+        applied(registry.update_hive_state_json(hive_id, body), out_applied)
+    })
+}
+
+/// The same of the telemetry form alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_hive_json(
+    registry: Option<&Registry>,
+    body: *const c_char,
+    body_len: usize,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    on(registry, |registry| {
+        applied(registry.update_hive_json(unsafe { json("body", body, body_len) }?), out_applied)
+    })
+}
+
+/// As `hive_registry_update_workers`, from a JSON array of processes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_workers_json(
+    registry: Option<&Registry>,
+    hive_id: *const c_char,
+    hive_id_len: usize,
+    workers: *const c_char,
+    workers_len: usize,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    on(registry, |registry| {
+        let hive_id = unsafe { whose(registry, "hive_id", Str { ptr: hive_id, len: hive_id_len }) }?;
+        let workers = unsafe { json("workers", workers, workers_len) }?;
+        applied(registry.update_workers_json(hive_id, workers), out_applied)
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hive_registry::{HiveRegistry, MAX_TEXT_BYTES};
 
-use crate::config::Config;
+use crate::config::{Bounds, Config};
 use crate::heartbeat::Info;
 use crate::list::{IdList, ProcessList, WorkerList};
 use crate::state::{Resources, State};
@@ -62,6 +62,15 @@ pub extern "C" fn hive_registry_clone(
     out_registry: Option<&mut MaybeUninit<Box<Registry>>>,
 ) -> Status {
     ask(registry, ("out_registry", out_registry), |registry| Some(Registry::boxed(registry.clone())))
+}
+
+/// The bounds it was built with. O(1).
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_registry_limits(
+    registry: Option<&Registry>,
+    out_limits: Option<&mut MaybeUninit<Bounds>>,
+) -> Status {
+    ask(registry, ("out_limits", out_limits), |registry| Some(Bounds::of(registry.limits())))
 }
 
 /// Gives a handle back. The registry ends with the last of its handles, models and reservations; lists, workers, states
