@@ -273,7 +273,7 @@ impl WorkerReport {
 }
 
 impl Heartbeat {
-    /// Nothing is read before all lengths were looked at.
+    /// The lengths of its lists are looked at before anything is read.
     unsafe fn read(&self, limits: &Limits) -> Result<HiveHeartbeatPayload, Failure> {
         unsafe {
             let workers = list("workers", self.workers, self.workers_len, workers_of(limits))?;
@@ -408,7 +408,7 @@ impl Device {
 }
 
 impl Telemetry {
-    /// Nothing is read before all lengths were looked at.
+    /// The lengths of its lists are looked at before anything is read.
     unsafe fn read(&self, limits: &Limits) -> Result<HiveHeartbeat, Failure> {
         unsafe {
             let workers = told("workers", self.workers, self.workers_len, workers_of(limits))?;
