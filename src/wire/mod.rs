@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::Text;
 
+#[doc(hidden)]
+pub use bounds::too_long;
+
 pub(crate) use borrowed::{Body, ProcessTwin, Unread, parse, read, sketch};
 pub(crate) use bounds::{Complaints, id as check_id, invalid};
 pub(crate) use check::{Beat, Draft, Hive, processes};
