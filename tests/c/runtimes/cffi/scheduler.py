@@ -34,8 +34,11 @@ def text(view):
 
 
 def why():
-    """What the call just made by this thread said; no other call may come between."""
-    return text(lib.hive_last_error_message())
+    """What the last call of this thread that failed said."""
+    out = ffi.new("hive_error_t **")
+    if lib.hive_error_take(out) != lib.HIVE_OK:
+        return ""
+    return text(lib.hive_error_message(ffi.gc(out[0], lib.hive_error_free)))
 
 
 def answer(status):

@@ -36,9 +36,10 @@ func argument(text string) (*C.char, C.size_t) {
 	return (*C.char)(unsafe.Pointer(&bytes[0])), C.size_t(len(text))
 }
 
-// why says what the call just made by this thread said.
-func why() string {
-	return text(C.hive_last_error_message())
+// words frees the error.
+func words(err *C.hive_error_t) string {
+	defer C.hive_error_free(err)
+	return text(C.hive_error_message(err))
 }
 
 // call tells whether there is an answer, or the error with its text. Errors are of a thread, which a goroutine may leave
@@ -50,7 +51,9 @@ func call(function func() uint32) (bool, error) {
 	case C.HIVE_OK, C.HIVE_NONE:
 		return status == C.HIVE_OK, nil
 	default:
-		return false, fmt.Errorf("%s: %s", text(C.hive_status_name(C.uint32_t(status))), why())
+		var err *C.hive_error_t
+		C.hive_error_take(&err)
+		return false, fmt.Errorf("%s: %s", text(C.hive_status_name(C.uint32_t(status))), words(err))
 	}
 }
 
@@ -78,6 +81,26 @@ func (it registry) ingest(body string) (bool, error) {
 	var applied C.uint32_t
 	_, err := call(func() uint32 { return uint32(C.hive_registry_ingest_json(it.handle, json, length, &applied)) })
 	return applied == C.HIVE_APPLIED_REGISTERED, err
+}
+
+// clone gives a handle of its own to a goroutine that goes from thread to thread: errors are kept in it, too.
+func (it registry) clone() (own registry, err error) {
+	_, err = call(func() uint32 { return uint32(C.hive_registry_clone(it.handle, &own.handle)) })
+	return
+}
+
+// refused gives the words of a refusal, "" if there was none. Between the two calls the goroutine may change its thread.
+func (it registry) refused(body string) string {
+	json, length := argument(body)
+	if C.hive_registry_ingest_json(it.handle, json, length, nil) == C.HIVE_OK {
+		return ""
+	}
+	runtime.Gosched()
+	var err *C.hive_error_t
+	if C.hive_registry_take_error(it.handle, &err) != C.HIVE_OK {
+		return ""
+	}
+	return words(err)
 }
 
 type worker struct {

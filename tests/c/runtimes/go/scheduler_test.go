@@ -102,6 +102,29 @@ func TestEachGoroutineIsToldItsOwnError(t *testing.T) {
 	all.Wait()
 }
 
+func TestAHandleKeepsTheErrorWhateverThreadTheGoroutineIsOn(t *testing.T) {
+	it := fleet(t)
+	var all sync.WaitGroup
+	for at := 0; at < 16; at++ {
+		own, err := it.clone()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Add(1)
+		go func(wrong string) {
+			defer all.Done()
+			defer own.free()
+			for beat := 0; beat < 2000; beat++ {
+				if words := own.refused(json(wrong)); !strings.Contains(words, `"`+wrong+`"`) {
+					t.Error(wrong, words)
+					return
+				}
+			}
+		}(fmt.Sprint("noon ", at))
+	}
+	all.Wait()
+}
+
 func TestEventsComeInTimeOrNot(t *testing.T) {
 	it, err := newRegistry(1_761_040_800_000)
 	if err != nil {

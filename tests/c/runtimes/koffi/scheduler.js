@@ -18,7 +18,7 @@ for (const kind of ['u32:uint32_t', 'u64:uint64_t', 'f32:float']) {
     const [name, type] = kind.split(':');
     koffi.struct(`hive_opt_${name}_t`, { some: 'bool', value: type });
 }
-for (const handle of ['clock', 'event', 'events', 'registry', 'reservation', 'worker']) {
+for (const handle of ['clock', 'error', 'event', 'events', 'registry', 'reservation', 'worker']) {
     koffi.opaque(`hive_${handle}_t`);
 }
 koffi.struct('hive_config_t', {
@@ -44,23 +44,27 @@ koffi.struct('hive_candidate_t', {
     worker: 'const hive_worker_t *', load: 'uint64_t', reservations: 'uint32_t', turn: 'uint64_t',
 });
 koffi.proto('bool hive_score_t(void *user, const hive_candidate_t *candidate, double *out_score)');
-koffi.struct('hive_policy_t', { kind: 'uint32_t', choices: 'uint32_t', score: 'hive_score_t *', user: 'void *' });
+koffi.struct('hive_policy_t', { kind: 'uint32_t', choices: 'uint32_t', score: 'hive_score_t *', user: 'void *', choose: 'void *' });
 
 const hive = {};
 for (const prototype of [
     'void hive_clock_free(hive_clock_t *clock)',
     'uint32_t hive_clock_new(int64_t unix_ms, _Out_ hive_clock_t **out_clock)',
+    'void hive_error_free(hive_error_t *error)',
+    'hive_str_t hive_error_message(const hive_error_t *error)',
+    'uint32_t hive_error_take(_Out_ hive_error_t **out_error)',
     'void hive_event_free(hive_event_t *event)',
     'uint32_t hive_event_kind(const hive_event_t *event)',
     'void hive_events_free(hive_events_t *events)',
     'uint32_t hive_events_next(const hive_events_t *events, uint64_t timeout_ms, _Out_ hive_event_t **out_event, uint64_t *out_lost)',
-    'hive_str_t hive_last_error_message()',
+    'uint32_t hive_registry_clone(const hive_registry_t *registry, _Out_ hive_registry_t **out_registry)',
     'void hive_registry_free(hive_registry_t *registry)',
     'uint32_t hive_registry_ingest_json(const hive_registry_t *registry, const char *body, size_t body_len, _Out_ uint32_t *out_applied)',
     'uint32_t hive_registry_new(const hive_config_t *config, _Out_ hive_registry_t **out_registry)',
     'uint32_t hive_registry_pick(const hive_registry_t *registry, const char *model_id, size_t model_id_len, const hive_policy_t *policy, _Out_ hive_worker_t **out_worker)',
     'uint32_t hive_registry_reserve_worker_for_model(const hive_registry_t *registry, const char *model_id, size_t model_id_len, _Out_ hive_reservation_t **out_reservation)',
     'uint32_t hive_registry_subscribe(const hive_registry_t *registry, size_t capacity, _Out_ hive_events_t **out_events)',
+    'uint32_t hive_registry_take_error(const hive_registry_t *registry, _Out_ hive_error_t **out_error)',
     'uint32_t hive_registry_update_hive_state(const hive_registry_t *registry, const char *hive_id, size_t hive_id_len, const hive_heartbeat_t *heartbeat, _Out_ uint32_t *out_applied)',
     'void hive_reservation_free(hive_reservation_t *reservation)',
     'const hive_worker_t *hive_reservation_worker(const hive_reservation_t *reservation)',
@@ -89,13 +93,19 @@ const zeroed = (type, fields) => ({ ...koffi.decode(Buffer.alloc(koffi.sizeof(ty
 // A text argument: it is two.
 const of = string => [string, Buffer.byteLength(string)];
 
-// What the call just made said: this thread's, so not that of an asynchronous call.
-const why = () => text(hive.last_error_message());
+// The words of an error, which `take` gives: of this thread, or of a handle on the registry.
+const why = (take, ...of) => {
+    const out = [null];
+    if (take(...of, out) !== OK) return '';
+    const words = text(hive.error_message(out[0]));
+    hive.error_free(out[0]);
+    return words;
+};
 
 // Whether there is an answer; an error is thrown with its text.
 const answer = status => {
     if (status === OK || status === NONE) return status === OK;
-    throw new Error(`${text(hive.status_name(status))}: ${why()}`);
+    throw new Error(`${text(hive.status_name(status))}: ${why(hive.error_take)}`);
 };
 
 // The handle that `call` writes to its last argument; null if there is none.
@@ -163,6 +173,18 @@ const main = async () => {
     const malformed = beat('a', 9300).replace('2025-10-21T10:00:00Z', 'noon');
     assert.throws(() => answer(hive.registry_ingest_json(registry, ...of(malformed), null)), /^Error: HIVE_\w+: .*"noon"/);
     assert.equal(hive.registry_ingest_json(registry, '{}', 2, null), MALFORMED);
+
+    // Errors of asynchronous calls, which run on threads of koffi's: each has a handle of its own, and is asked by that.
+    const ingest = promisify(hive.registry_ingest_json.async);
+    await Promise.all(['noon', 'dusk', 'dawn'].map(async moment => {
+        const own = made(hive.registry_clone, registry);
+        const body = malformed.replace('noon', moment);
+        const status = await ingest(own, ...of(body), null);
+        assert(status !== OK && status !== NONE);
+        assert.match(why(hive.registry_take_error, own), new RegExp(`"${moment}"`));
+        assert.equal(why(hive.registry_take_error, own), '');
+        hive.registry_free(own);
+    }));
 
     // The events of both heartbeats, then none in time: waited for on another thread, while this one goes on.
     const next = promisify(hive.events_next.async);
