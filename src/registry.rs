@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::apply::{Source, Update};
-use crate::builder::HiveRegistryBuilder;
+use crate::builder::{HiveRegistryBuilder, Limits};
 use crate::core::Core;
 use crate::error::HeartbeatError;
 use crate::hive::{HeartbeatOutcome, HiveCell};
@@ -57,6 +57,12 @@ impl HiveRegistry {
     /// To configure one.
     pub fn builder() -> HiveRegistryBuilder {
         HiveRegistryBuilder::new()
+    }
+
+    /// The bounds it was built with (I2). O(1).
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.0.config.limits
     }
 
     pub(crate) fn over(core: Core) -> Self {
@@ -253,6 +259,12 @@ impl HiveRegistry {
                 return Ok(outcome);
             }
         }
+    }
+
+    /// Counts a heartbeat that a binding refused in the words of [`HeartbeatError`] before it read it.
+    #[doc(hidden)]
+    pub fn note_refusal(&self, hive_id: Option<&str>, words: &str) {
+        self.0.note_refusal(hive_id, words);
     }
 
     fn take(&self, body: Body<'_>) -> Result<HeartbeatOutcome, HeartbeatError> {
