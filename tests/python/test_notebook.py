@@ -289,10 +289,10 @@ def test_what_people_look_for_stands_first(registry: HiveRegistry) -> None:
         "model_id",
         "state",
         "health_status",
-        "online",
         "device_id",
         "gpu_percent",
         "reservations",
+        "online",
     ]
     assert workers[-4:] == ["timestamp", "last_heartbeat", "url", "load"]
     assert hives[:3] == ["hive_id", "operational_status", "health_status"]

@@ -16,8 +16,8 @@ const SHOWN: usize = 20;
 const LEFT: &str = "white-space:nowrap;max-width:16em;overflow:hidden;text-overflow:ellipsis;padding:.1em .6em;text-align:left";
 const RIGHT: &str = "white-space:nowrap;padding:.1em .6em;text-align:right;font-variant-numeric:tabular-nums";
 
-/// What people look at first stands first, so that it is seen without scrolling; other columns follow as they come, and
-/// those that are long or tell little come last.
+/// What people look at first stands first, so that it is seen without scrolling: 1,000 pixels hold a worker's up to
+/// `reservations`, names cut. Other columns follow as they come, and those that are long or tell little come last.
 const FIRST: [&str; 14] = [
     "hive_id",
     "worker_id",
@@ -25,12 +25,12 @@ const FIRST: [&str; 14] = [
     "state",
     "operational_status",
     "health_status",
-    "online",
-    "age_ms",
-    "worker_count",
     "device_id",
     "gpu_percent",
     "reservations",
+    "online",
+    "age_ms",
+    "worker_count",
     "max_concurrency",
     "backend",
 ];
