@@ -15,6 +15,7 @@ mod fork;
 mod heartbeat;
 mod html;
 mod number;
+mod order;
 mod policy;
 mod python;
 mod registry;
@@ -22,6 +23,7 @@ mod reservation;
 mod snapshot;
 mod state;
 mod sweeper;
+mod walk;
 mod worker;
 
 use pyo3::prelude::*;
