@@ -408,8 +408,10 @@ BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "NaT": (bad_beat(timestamp=pd.NaT), ("timestamp: ", '"NaT"', "a datetime with a time zone")),
     "naive moment of pandas": (bad_beat(timestamp=pd.Timestamp("2026-01-01")), ("timestamp: ", "2026", "time zone")),
     "a date": (bad_beat(timestamp=NAIVE.date()), ("timestamp: ", "2026, 1, 1", "a datetime with a time zone")),
-    "a zone that raises": (bad_worker(last_heartbeat=datetime(2026, 1, 1, tzinfo=BrokenZone())), (
-        "workers[0].last_heartbeat: ", "ZeroDivisionError: no zone")),
+    "a zone that raises": (
+        bad_worker(last_heartbeat=datetime(2026, 1, 1, tzinfo=BrokenZone())),
+        ("workers[0].last_heartbeat: ", "ZeroDivisionError: no zone"),
+    ),
     "last_heartbeat of words": (
         bad_worker(last_heartbeat="noon"),
         ("workers[0].last_heartbeat: ", '"noon"', "RFC 3339"),
@@ -421,7 +423,10 @@ BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "bytes for text": (bad_worker(url=b"http"), ("workers[0].url: ", "http", "a string")),
     "set": (bad_beat(workers={"b"}), ("workers: ", "{\\'b\\'}", "a sequence")),
     "generator": ((each for each in "ab"), ("heartbeat: ", "generator", FORMS)),
-    "array of numpy": (bad_worker(gpu_percent=np.array([1.0, 2.0])), ("workers[0].gpu_percent: ", "ValueError", "size 1")),
+    "array of numpy": (
+        bad_worker(gpu_percent=np.array([1.0, 2.0])),
+        ("workers[0].gpu_percent: ", "ValueError", "size 1"),
+    ),
     "deep nesting": (bad_worker(url=nested(100_000)), ("workers[0].url: ", "map", "a string")),
     "deep lists": (bad_beat(capabilities=nested_list(100_000)), ("capabilities[0][0]: ", "sequence", "a string")),
     "list in itself": (bad_worker(url=endless_list), ("workers[0].url: ", "sequence", "a string")),
@@ -442,7 +447,10 @@ BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "long group": (bad_process(group=LONG), ("workers[0].group: ", '"xxxx', "1 to 256 bytes, not 257")),
     "control characters": (bad_worker(worker_id="b\n"), ("workers[0].worker_id: ", r'"b\n"', "no control characters")),
     "two workers of one id": (heartbeat("h", "b", "b", at=1), ("workers[].worker_id: ", '"b"', "no two workers")),
-    "too many bytes": (bad_worker(vram_bytes=2**64), ("workers[0].vram_bytes: ", '"18446744073709551616"', "u64, at most 18446744073709551615")),
+    "too many bytes": (
+        bad_worker(vram_bytes=2**64),
+        ("workers[0].vram_bytes: ", '"18446744073709551616"', "u64, at most 18446744073709551615"),
+    ),
     "a number past all": (bad_worker(gpu_percent=10**400), ("workers[0].gpu_percent: ", '"1000', "1.8e308")),
     "an epoch past 64 bits": (
         bad_beat(epoch=2**64, seq=1),
@@ -1003,7 +1011,9 @@ def test_what_is_not_iterable_is_a_type_error(registry: HiveRegistry) -> None:
         registry.ingest_many(5)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("one", [heartbeat("h", "a"), HiveHeartbeatPayload("h", START), UserDict(), "{}", b"{}", bytearray(b"{}")])
+@pytest.mark.parametrize(
+    "one", [heartbeat("h", "a"), HiveHeartbeatPayload("h", START), UserDict(), "{}", b"{}", bytearray(b"{}")]
+)
 def test_one_heartbeat_is_not_many(registry: HiveRegistry, one: Any) -> None:
     with pytest.raises(TypeError, match=r"^heartbeats: .* refused: many of them$"):
         registry.ingest_many(one)

@@ -99,15 +99,17 @@ impl Snapshot {
     }
 }
 
-fn library<'py>(py: Python<'py>, name: &str, extra: &str) -> PyResult<Bound<'py, PyModule>> {
+/// A library, or else what to install: by its own name, for this package may have come from anywhere.
+fn library<'py>(py: Python<'py>, name: &str, packages: &str) -> PyResult<Bound<'py, PyModule>> {
     py.import(name).map_err(|error| {
-        let missing = PyImportError::new_err(format!(
-            "{name} is not installed: pip install \"hive-registry[{extra}]\""
-        ));
+        let missing = PyImportError::new_err(format!("{name} is not installed: pip install {packages}"));
         missing.set_cause(py, Some(error));
         missing
     })
 }
+
+/// What makes a frame of pandas.
+const PANDAS: &str = "pandas pyarrow";
 
 /// An immutable table, for whatever reads the Arrow C stream interface.
 #[pyclass(frozen, module = "hive_registry")]
@@ -158,10 +160,10 @@ impl Table {
     fn give<'py>(
         slf: &Bound<'py, Self>,
         name: &str,
-        extra: &str,
+        packages: &str,
         function: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        library(slf.py(), name, extra)?.call_method1(function, (slf,))
+        library(slf.py(), name, packages)?.call_method1(function, (slf,))
     }
 }
 
@@ -208,13 +210,13 @@ impl Table {
 
     /// A `pyarrow.Table`.
     fn to_arrow(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Self::give(slf, "pyarrow", "pandas", "table").map(Bound::unbind)
+        Self::give(slf, "pyarrow", "pyarrow", "table").map(Bound::unbind)
     }
 
     /// A `pandas.DataFrame`.
     fn to_pandas(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        library(slf.py(), "pandas", "pandas")?;
-        Self::give(slf, "pyarrow", "pandas", "table")?.call_method0("to_pandas").map(Bound::unbind)
+        library(slf.py(), "pandas", PANDAS)?;
+        Self::give(slf, "pyarrow", PANDAS, "table")?.call_method0("to_pandas").map(Bound::unbind)
     }
 
     fn __repr__(&self) -> String {

@@ -587,10 +587,9 @@ impl Offset {
 
 /// A value as it is shown; what cannot show itself by its class.
 fn shown(object: &Bound<'_, PyAny>) -> PyResult<String> {
-    let class = || format!("<{}>", object.get_type());
     match object.repr() {
         Ok(said) => Ok(said.to_string_lossy().into_owned()),
-        Err(error) if error.is_instance_of::<PyException>(object.py()) => Ok(class()),
+        Err(error) if error.is_instance_of::<PyException>(object.py()) => Ok(object.get_type().to_string()),
         Err(error) => Err(error),
     }
 }
