@@ -33,7 +33,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom loom_matrix, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-c test-python test-pip python lint-python bench-python header install-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust test-c test-python test-pip python lint-python bench-python header install-c uninstall-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -199,9 +199,13 @@ header: $(TOOLS)/bin/cbindgen ## include/hive_registry.h anew, from bindings/c
 	$(TOOLS)/bin/cbindgen --quiet --config bindings/c/cbindgen.toml --crate hive-registry-c --lockfile Cargo.lock \
 		--output include/hive_registry.h bindings/c
 
-PREFIX ?= /usr/local
-install-c: ## Headers, libraries, pkg-config and CMake files for C and C++ (PREFIX=/usr/local, DESTDIR)
-	PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) bindings/c/install
+# Through the environment, as make hands on what it was told, so that a shell reads no part of it.
+install-c uninstall-c: export PREFIX ?= /usr/local
+install-c: ## Headers, libraries, pkg-config and CMake files for C and C++ (PREFIX=/usr/local, DESTDIR, LIBDIR=lib, INCLUDEDIR=include)
+	bindings/c/install
+
+uninstall-c: ## What install-c put there, told the same
+	bindings/c/install --remove
 
 doc: ## The documentation, opened in a browser
 	$(CARGO) doc --workspace --no-deps --open

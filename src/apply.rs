@@ -18,7 +18,7 @@ use crate::order::{MAX_RESET_AFTER, MIN_RESET_AFTER, OrderKey, RESET_INTERVALS};
 use crate::resources::used_gb;
 use crate::roster::WorkerList;
 use crate::slot::Slot;
-use crate::state::{HiveRuntimeState, WorkerInfo, WorkerLifecycle};
+use crate::state::{HiveRuntimeState, WorkerHealth, WorkerInfo, WorkerLifecycle};
 use crate::stats::add;
 use crate::wire::{Draft, Hive};
 
@@ -129,6 +129,7 @@ impl Core {
             add(&self.counters.mine().removed);
             return Ok(Some(HeartbeatOutcome::Removed));
         }
+        let mut health = None;
         let (order, info, capabilities) = match update.source {
             Source::Heartbeat { order, hive } => {
                 let reset_after_ms = reset_after_ms(inner);
@@ -142,6 +143,7 @@ impl Core {
                 let before = before.as_deref();
                 let info = hive.info(before.and_then(|state| state.hive.as_ref()));
                 let capabilities = hive.capabilities(before.and_then(|state| state.capabilities.as_ref()));
+                health = Some(hive.worker_health());
                 (Some(order), info, capabilities)
             }
             Source::Call { seen } => {
@@ -166,7 +168,7 @@ impl Core {
         let seats = self.worker_room.take(count.saturating_sub(inner.members.len()))?;
         let mut plan = match update.workers {
             Some(drafts) => self.plan(cell, inner, before, drafts)?,
-            None => Plan::to_keep(&self.models, before),
+            None => Plan::to_keep(&self.models, before, health.as_ref()),
         };
         seats.keep();
         match order {
@@ -407,9 +409,20 @@ fn skew_ms(order: &OrderKey, now: Now) -> i64 {
 // === impl Plan ===
 
 impl<'c> Plan<'c> {
-    /// C1: all workers stay, with the very records they have.
-    fn to_keep(models: &'c Models, before: Option<Arc<HiveRuntimeState>>) -> Self {
-        let workers = before.as_ref().map_or_else(WorkerList::default, |state| state.workers.clone());
+    /// C1: all workers stay, with the very records they have; but that the health of a process is its hive's, which
+    /// the heartbeat tells: a hive that has recovered would not be picked from else.
+    fn to_keep(
+        models: &'c Models,
+        before: Option<Arc<HiveRuntimeState>>,
+        health: Option<&WorkerHealth>,
+    ) -> Self {
+        let kept = |worker: &Arc<WorkerInfo>| match health {
+            Some(health) if worker.process.is_some() && *health != worker.health_status => {
+                Arc::new(WorkerInfo { health_status: health.clone(), ..(**worker).clone() })
+            }
+            _ => worker.clone(),
+        };
+        let workers: WorkerList = workers_of(before.as_deref()).iter().map(kept).collect();
         let steps = (0..workers.len()).map(|at| Step { stays: Some(at), joins: None }).collect();
         Self { models, before, workers, steps, gone: SmallVec::new() }
     }

@@ -60,7 +60,7 @@ impl HiveRegistry {
         HiveRegistryBuilder::new()
     }
 
-    /// Its bounds, as they were [configured](HiveRegistryBuilder::limits).
+    /// The bounds it was built with (I2). O(1).
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.0.config.limits
@@ -306,6 +306,12 @@ impl HiveRegistry {
                 return Ok(outcome);
             }
         }
+    }
+
+    /// Counts a heartbeat that a binding refused in the words of [`HeartbeatError`] before it read it.
+    #[doc(hidden)]
+    pub fn note_refusal(&self, hive_id: Option<&str>, words: &str) {
+        self.0.note_refusal(hive_id, words);
     }
 
     fn take(

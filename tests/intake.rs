@@ -730,6 +730,30 @@ fn the_plain_form_tells_of_the_hive_too() {
     assert_eq!((&state.hive, &state.capabilities), (&None, &None));
 }
 
+/// What was found: a hive that recovered and sends no list was never picked from again.
+#[test]
+fn s1_a_hive_that_recovers_is_picked_from_though_it_sends_no_list_of_workers() {
+    let (registry, _) = registry();
+    let sent = |at: i64, health: HiveHealth, workers| {
+        let mut heartbeat = HiveHeartbeat { workers, ..telemetry("h", T0 + at, vec![]) };
+        heartbeat.hive.health_status = health;
+        registry.update_hive(heartbeat).unwrap();
+        registry.get_workers_on_hive("h")[0].health_status.as_str().to_owned()
+    };
+    let ill = || HiveHealth::Unhealthy { reason: "hot".into() };
+    let workers = Some(vec![process("g", "80", "m")]);
+    assert_eq!(sent(0, ill(), workers), "unhealthy");
+    assert_eq!(sent(1, HiveHealth::Healthy, None), "healthy");
+    assert_eq!(registry.find_best_worker_for_model("m").unwrap().1.worker_id, "g-80");
+    assert_eq!(sent(2, ill(), None), "unhealthy");
+    assert_eq!(registry.find_best_worker_for_model("m"), None);
+    assert_eq!(sent(3, HiveHealth::Degraded { reason: "warm".into() }, None), "degraded");
+    assert!(registry.find_best_worker_for_model("m").is_some());
+    // Those of the plain form say how they feel themselves.
+    apply(&registry, beat("h", T0 + 4, vec![worker("p", "m")]));
+    assert_eq!(sent(5, ill(), None), "healthy");
+}
+
 #[test]
 fn c1_telemetry_without_workers_leaves_them_as_they_were() {
     let (registry, _) = registry();

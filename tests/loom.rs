@@ -437,7 +437,7 @@ fn a_lease_that_runs_out_against_its_renewal() {
             clock.advance(Duration::from_secs(1));
             registry.find_best_worker_for_model(MODEL).is_some()
         });
-        let renewed = registry.renew_lease(lease.id, Duration::from_secs(60));
+        let renewed = registry.renew_lease(lease.id, Duration::from_secs(60)).is_some();
         let found = other.join().expect("no panic");
         assert!(!(renewed && found), "the place was held throughout");
         assert_eq!(registry.stats().reservations_open, u64::from(renewed));

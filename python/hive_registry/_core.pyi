@@ -583,8 +583,11 @@ class HiveRegistry:
         """
     def reserve_detached(self, model_id: str, lease: Seconds) -> Lease | None:
         """Reserves for a holder elsewhere, until `lease` has passed. None if no place is free."""
-    def renew_lease(self, lease_id: int, lease: Seconds) -> bool:
-        """Lets a lease run for `lease` from now. False if it ended: ran out, was released, or its worker has gone."""
+    def renew_lease(self, lease_id: int, lease: Seconds) -> datetime | None:
+        """Lets a lease run for `lease` from now, and says until when.
+
+        None if it ended: ran out, was released, or its worker has gone.
+        """
     def release_lease(self, lease_id: int) -> bool:
         """Ends a lease. False if it had ended."""
     def model(self, model_id: str) -> Model:

@@ -376,7 +376,8 @@ impl<'b> Hive<'b> {
         Ok(())
     }
 
-    fn worker_health(&self) -> WorkerHealth {
+    /// Of the workers of its telemetry form.
+    pub(crate) fn worker_health(&self) -> WorkerHealth {
         match self.twin.map(|twin| twin.health_status.status) {
             None | Some(HealthStatus::Healthy) => WorkerHealth::Healthy,
             Some(HealthStatus::Degraded) => WorkerHealth::Degraded,

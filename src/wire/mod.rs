@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::Text;
 
+#[doc(hidden)]
+pub use bounds::too_long;
+
 pub(crate) use borrowed::{Body, ProcessTwin, Unread, parse, read, sketch, unmarked};
 pub(crate) use bounds::{Complaints, id as check_id, invalid};
 pub(crate) use check::{Beat, Draft, Hive, processes};
@@ -190,7 +193,7 @@ pub enum HiveHealth {
     /// Well.
     #[default]
     Healthy,
-    /// Its workers rank after those of healthy hives.
+    /// Its processes are degraded, and rank after the healthy; workers of the plain form say how they feel themselves.
     Degraded {
         /// Why.
         reason: String,

@@ -41,8 +41,11 @@ macro_rules! whole {
             }
 
             fn of_float(float: f64) -> Option<Number<Self>> {
+                // Written as "4.0", it is a whole number all the same.
+                let is_whole = float >= 0.0 && float.fract() == 0.0;
+                let number = if is_whole { Number::Said(float as $type) } else { Number::Odd(float) };
                 // JSON has neither NaN nor infinity; other formats do.
-                (!float.is_finite() || float < $type::MAX as f64).then_some(Number::Odd(float))
+                (!float.is_finite() || float < $type::MAX as f64).then_some(number)
             }
 
             fn doubt(self) -> Option<f64> {

@@ -403,7 +403,17 @@ impl Oracle {
             applied: 0,
         });
         let mut known = std::mem::take(&mut hive.workers);
-        let as_they_were = || known.values().map(|worker: &Worker| (*worker.record).clone()).collect();
+        let info = beat.info;
+        let as_they_were = || {
+            let of = |worker: &Worker| {
+                let mut record = (*worker.record).clone();
+                if record.process.is_some() {
+                    record.health_status = health_of(info);
+                }
+                record
+            };
+            known.values().map(of).collect()
+        };
         let sent: BTreeMap<_, _> = beat
             .workers
             .unwrap_or_else(as_they_were)
@@ -905,6 +915,15 @@ fn is_odd_host(hive: Option<&HiveInfo>) -> u64 {
     hive.is_some_and(|hive| hive.hostname.contains([' ', '/'])).into()
 }
 
+/// Of the processes of a hive.
+fn health_of(hive: Option<&HiveInfo>) -> WorkerHealth {
+    match hive.map(|hive| &hive.health_status) {
+        None | Some(HiveHealth::Healthy) => WorkerHealth::Healthy,
+        Some(HiveHealth::Degraded { .. }) => WorkerHealth::Degraded,
+        Some(HiveHealth::Unhealthy { .. }) => WorkerHealth::Unhealthy,
+    }
+}
+
 /// The workers of a telemetry heartbeat, with what there is to complain of each.
 fn made(
     hive_id: &str,
@@ -954,11 +973,7 @@ fn of_process(
             Some(_) => WorkerLifecycle::Busy,
         },
         last_heartbeat,
-        health_status: match hive.map(|hive| &hive.health_status) {
-            None | Some(HiveHealth::Healthy) => WorkerHealth::Healthy,
-            Some(HiveHealth::Degraded { .. }) => WorkerHealth::Degraded,
-            Some(HiveHealth::Unhealthy { .. }) => WorkerHealth::Unhealthy,
-        },
+        health_status: health_of(hive),
         url: url.map(Into::into),
         model_id: process.model.as_ref().map(|model| ModelId::from(model.as_str())),
         // The one kind of GPU declared, or the CPU where there is nothing else.

@@ -648,7 +648,7 @@ def test_a_renewed_lease_runs_from_the_renewal(
     lease = leasing.reserve_detached("m", 10)
     assert lease is not None
     clock.advance(6)
-    assert leasing.renew_lease(lease.id, span)
+    assert leasing.renew_lease(lease.id, span) == lease.expires_at + timedelta(seconds=6)
     clock.advance(9.999)
     assert leasing.stats().reservations_open == 1
     clock.advance(0.001)
@@ -735,7 +735,9 @@ def test_a_lease_may_outlast_the_calendar(leasing: HiveRegistry, span: float | t
     lease = leasing.reserve_detached("m", span)
     assert lease is not None
     assert lease.expires_at.year == 9999
-    assert leasing.renew_lease(lease.id, span)
+    renewed = leasing.renew_lease(lease.id, span)
+    assert renewed is not None
+    assert renewed.year == 9999
     assert leasing.release_lease(lease.id)
     assert leasing.stats().reservations_open == 0
 

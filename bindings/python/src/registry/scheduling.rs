@@ -1,5 +1,6 @@
 //! Picks, reservations, leases.
 
+use chrono::{DateTime, Utc};
 use hive_registry::{self as hive};
 use pyo3::prelude::*;
 
@@ -91,9 +92,14 @@ impl HiveRegistry {
     }
 
     /// Lets a lease run for `lease` from now.
-    fn renew_lease(&self, lease_id: &Bound<'_, PyAny>, lease: &Bound<'_, PyAny>) -> PyResult<bool> {
+    fn renew_lease(
+        &self,
+        lease_id: &Bound<'_, PyAny>,
+        lease: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<DateTime<Utc>>> {
         let (lease_id, lease) = (whole("lease_id", lease_id)?, seconds("lease", lease)?);
-        self.run(|registry| Ok(registry.renew_lease(lease_id, lease)))
+        let renewed = self.run(|registry| Ok(registry.renew_lease(lease_id, lease)))?;
+        Ok(renewed.map(|expires_at| moment(expires_at.timestamp_micros())))
     }
 
     /// Ends a lease.
