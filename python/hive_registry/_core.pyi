@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
@@ -37,10 +37,22 @@ __all__ = [
     "Table",
     "Worker",
     "_after_fork_in_child",
+    "_stop_waking",
+    "_unpickle_hive_state",
+    "_unpickle_snapshot",
+    "_unpickle_table",
     "_unpickle_worker",
+    "_woken",
 ]
 
+_Batch: TypeAlias = tuple[int, Sequence[tuple[bytes | None, Sequence[bytes]]]]
+
 def _after_fork_in_child() -> None: ...
+def _stop_waking() -> None: ...
+def _woken() -> list[int]: ...
+def _unpickle_hive_state(json: bytes) -> HiveState: ...
+def _unpickle_snapshot(json: bytes) -> Snapshot: ...
+def _unpickle_table(columns: Sequence[str], batches: Sequence[_Batch]) -> Table: ...
 def _unpickle_worker(json: bytes) -> Worker: ...
 
 @disjoint_base
@@ -157,6 +169,7 @@ class HiveState:
         """One of its workers. O(log workers)."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Callable[[bytes], HiveState], tuple[bytes]]: ...
 
 @final
 class ManualClock:
@@ -170,10 +183,10 @@ class ManualClock:
 
     """
 
-    def __new__(cls, start: float | datetime | None = None) -> ManualClock: ...
+    def __new__(cls, start: SupportsFloat | datetime | None = None) -> ManualClock: ...
     def advance(self, seconds: Seconds) -> None:
         """Lets so much time pass."""
-    def set(self, moment: float | datetime) -> None:
+    def set(self, moment: SupportsFloat | datetime) -> None:
         """Shows `moment` from now on. Going forward, that much time passes; going back, only the wall clock moves."""
     def jump_wall(self, seconds: Seconds) -> None:
         """Steps the wall clock, either way, while no time passes."""
@@ -188,6 +201,7 @@ class LeastLoaded:
     """
 
     def __new__(cls) -> LeastLoaded: ...
+    def __reduce__(self) -> tuple[type[LeastLoaded], tuple[()]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -195,9 +209,10 @@ class LeastLoaded:
 class PowerOfChoices:
     """The best of `d` candidates drawn at random; 0 counts as 1. O(d)."""
 
-    def __new__(cls, d: int | None = None) -> PowerOfChoices: ...
+    def __new__(cls, d: SupportsIndex | None = None) -> PowerOfChoices: ...
     @property
     def d(self) -> int: ...
+    def __reduce__(self) -> tuple[type[PowerOfChoices], tuple[int]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -206,6 +221,7 @@ class RoundRobin:
     """Each candidate in turn, per model. O(1)."""
 
     def __new__(cls) -> RoundRobin: ...
+    def __reduce__(self) -> tuple[type[RoundRobin], tuple[()]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -214,6 +230,7 @@ class Random:
     """Any candidate, with equal chances. O(1)."""
 
     def __new__(cls) -> Random: ...
+    def __reduce__(self) -> tuple[type[Random], tuple[()]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -279,7 +296,11 @@ class Sweeper:
 class Feed:
     """The events of a `Subscription`."""
 
+    @property
+    def key(self) -> int: ...
     def next(self, timeout: Seconds | None = None) -> Event | None: ...
+    def take(self) -> Event | None: ...
+    def poll(self) -> Event | None: ...
 
 @final
 class Table:
@@ -307,6 +328,13 @@ class Table:
 
         """
     def __arrow_c_schema__(self) -> object: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __copy__(self) -> Table: ...
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Table: ...
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[Sequence[str], Sequence[_Batch]], Table], tuple[list[str], list[_Batch]]]: ...
     def _repr_html_(self) -> str: ...
 
 @final
@@ -337,6 +365,11 @@ class Snapshot:
         `online`, `age_ms` since it was heard, `timestamp` when that was, `worker_count`, `reservations`, memory in
         use, `version`, and what it says about itself if it sends the telemetry form.
         """
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __copy__(self) -> Snapshot: ...
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Snapshot: ...
+    def __reduce__(self) -> tuple[Callable[[bytes], Snapshot], tuple[bytes]]: ...
     def _repr_html_(self) -> str: ...
 
 @final
@@ -370,16 +403,16 @@ class HiveRegistry:
     def __new__(
         cls,
         *,
-        shards: int | None = None,
+        shards: SupportsIndex | None = None,
         liveness_window: Seconds | None = None,
         liveness_clock: Literal["reported", "arrival"] = "reported",
         stale_mode: Literal["exclude", "ignore"] = "exclude",
         limits: Limits | None = None,
-        assumed_worker_memory: tuple[float, float] | None = None,
+        assumed_worker_memory: tuple[SupportsFloat, SupportsFloat] | None = None,
         clock: ManualClock | None = None,
-        seed: int | None = None,
-        assumed_concurrency: int | None = None,
-        tie_seed: int | None = None,
+        seed: SupportsIndex | None = None,
+        assumed_concurrency: SupportsIndex | None = None,
+        tie_seed: SupportsIndex | None = None,
     ) -> HiveRegistry: ...
 
     # === heartbeats ===
@@ -490,7 +523,7 @@ class HiveRegistry:
 
     def get_hive_state(self, hive_id: str) -> HiveState | None:
         """The newest state of a hive. O(1)."""
-    def list_active_hives(self, max_age_ms: int = 30_000) -> list[str]:
+    def list_active_hives(self, max_age_ms: SupportsIndex = 30_000) -> list[str]:
         """Hives heard less than `max_age_ms` milliseconds ago, ordered. O(hives)."""
     def get_available_resources(self, hive_id: str) -> Resources | None:
         """Memory of a hive, in use and free. O(workers of the hive)."""
@@ -500,7 +533,7 @@ class HiveRegistry:
         """All hives, live or not, ordered. O(hives)."""
     def get_worker_count(self, hive_id: str) -> int | None:
         """How many workers a hive has. O(1)."""
-    def is_hive_online(self, hive_id: str, max_age_ms: int = 30_000) -> bool:
+    def is_hive_online(self, hive_id: str, max_age_ms: SupportsIndex = 30_000) -> bool:
         """Whether a hive was heard less than `max_age_ms` milliseconds ago. O(1)."""
     def hive_count(self) -> int:
         """How many hives are known. O(1)."""
@@ -536,7 +569,7 @@ class HiveRegistry:
         """As `find_workers_by_model`, by its other name."""
     def find_workers_by_backend(self, backend: str) -> list[tuple[str, Worker]]:
         """Workers of live hives on a kind of device, "cuda" say, in whatever case. O(workers)."""
-    def find_workers_with_capacity(self, vram_mb: int) -> list[tuple[str, Worker]]:
+    def find_workers_with_capacity(self, vram_mb: SupportsIndex) -> list[tuple[str, Worker]]:
         """Workers of live hives on whose device so much VRAM is free, units of 1,048,576 bytes. O(workers)."""
     def total_worker_count(self) -> int:
         """How many workers there are. O(1)."""
@@ -583,12 +616,12 @@ class HiveRegistry:
         """
     def reserve_detached(self, model_id: str, lease: Seconds) -> Lease | None:
         """Reserves for a holder elsewhere, until `lease` has passed. None if no place is free."""
-    def renew_lease(self, lease_id: int, lease: Seconds) -> datetime | None:
+    def renew_lease(self, lease_id: SupportsIndex, lease: Seconds) -> datetime | None:
         """Lets a lease run for `lease` from now, and says until when.
 
         None if it ended: ran out, was released, or its worker has gone.
         """
-    def release_lease(self, lease_id: int) -> bool:
+    def release_lease(self, lease_id: SupportsIndex) -> bool:
         """Ends a lease. False if it had ended."""
     def model(self, model_id: str) -> Model:
         """A model looked up once.
@@ -610,7 +643,7 @@ class HiveRegistry:
         """
     def spawn_sweeper(self, every: Seconds, max_age: Seconds) -> Sweeper:
         """Evicts from time to time on a thread of its own, while the registry and the sweeper exist."""
-    def subscribe(self, capacity: int | None = None, timeout: Seconds | None = None) -> Subscription:
+    def subscribe(self, capacity: SupportsIndex | None = None, timeout: Seconds | None = None) -> Subscription:
         """The events from now on.
 
         Args:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, SupportsFloat, TypeAlias
 
 from ._core import Candidate, LeastLoaded, PowerOfChoices, Random, RoundRobin
 
-Seconds: TypeAlias = float | timedelta
-"""A span of time: seconds, 0 or more, or a `timedelta`."""
+Seconds: TypeAlias = SupportsFloat | timedelta
+"""A span of time: seconds, 0 or more, as a number of Python or numpy, or a `timedelta`."""
 
 
 class Dataclass(Protocol):
@@ -46,17 +46,13 @@ Fields: TypeAlias = Mapping[str, Any] | Dataclass | Attrs | Struct | Model | Nam
 Heartbeat: TypeAlias = str | bytes | bytearray | Fields
 """A heartbeat of any form: JSON, a dict as JSON would have it, a dataclass, a model of pydantic, attrs or msgspec."""
 
-Score: TypeAlias = Callable[[Candidate], float | None]
+Score: TypeAlias = Callable[[Candidate], SupportsFloat | None]
 """The lowest wins, of equal ones the one reserved least recently; None or NaN passes a candidate over."""
 
-Policy: TypeAlias = (
-    Literal["least_loaded", "power_of_choices", "round_robin", "random"]
-    | LeastLoaded
-    | PowerOfChoices
-    | RoundRobin
-    | Random
-    | Score
-)
+PolicyName: TypeAlias = Literal["least_loaded", "power_of_choices", "round_robin", "random"]
+"""A policy by its name."""
+
+Policy: TypeAlias = PolicyName | LeastLoaded | PowerOfChoices | RoundRobin | Random | Score
 """How a worker is chosen: by name, by object, or by a callable that scores a candidate."""
 
 

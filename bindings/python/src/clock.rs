@@ -1,10 +1,10 @@
 //! A clock that stands still until it is told to move.
 
 use chrono::{DateTime, Utc};
-use hive_registry::{Clock, ManualClock as Manual};
+use hive_registry::ManualClock as Manual;
 use pyo3::prelude::*;
 
-use crate::number::{moment, seconds as span, signed_ms, unix_ms};
+use crate::number::{moment, seconds as span, signed_ns, unix_ns};
 
 /// A clock that stands still until it is told to move: for tests, replays and simulations.
 #[pyclass(frozen, module = "hive_registry")]
@@ -22,7 +22,11 @@ impl ManualClock {
     #[new]
     #[pyo3(signature = (start = None))]
     fn new(start: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        Ok(Self(Manual::new(start.map_or(Ok(0), |start| unix_ms("start", start))?)))
+        let clock = Manual::new(0);
+        if let Some(start) = start {
+            clock.jump_wall_ns(unix_ns("start", start)?);
+        }
+        Ok(Self(clock))
     }
 
     /// Lets so many seconds pass.
@@ -33,19 +37,20 @@ impl ManualClock {
 
     /// Shows `moment` from now on.
     fn set(&self, moment: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.0.set(unix_ms("moment", moment)?);
+        self.0.set_ns(unix_ns("moment", moment)?);
         Ok(())
     }
 
     /// Steps the wall clock while no time passes.
     fn jump_wall(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.0.jump_wall(signed_ms("seconds", seconds)?);
+        self.0.jump_wall_ns(signed_ns("seconds", seconds)?);
         Ok(())
     }
 
     /// What it shows.
     fn now(&self) -> DateTime<Utc> {
-        moment(self.0.wall_ms().saturating_mul(1_000))
+        let us = self.0.wall_ns().div_euclid(1_000);
+        moment(i64::try_from(us).unwrap_or(if us < 0 { i64::MIN } else { i64::MAX }))
     }
 
     fn __repr__(&self) -> String {

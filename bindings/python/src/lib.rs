@@ -16,6 +16,7 @@ mod heartbeat;
 mod html;
 mod number;
 mod order;
+mod pickle;
 mod policy;
 mod python;
 mod registry;
@@ -36,7 +37,7 @@ mod _core {
     #[pymodule_export]
     use super::clock::ManualClock;
     #[pymodule_export]
-    use super::events::Feed;
+    use super::events::{Feed, stop_waking, woken};
     #[pymodule_export]
     use super::fork::after_fork_in_child;
     #[pymodule_export]
@@ -46,9 +47,9 @@ mod _core {
     #[pymodule_export]
     use super::reservation::{Model, Reservation};
     #[pymodule_export]
-    use super::snapshot::{Snapshot, Table};
+    use super::snapshot::{Snapshot, Table, unpickle_snapshot, unpickle_table};
     #[pymodule_export]
-    use super::state::HiveState;
+    use super::state::{HiveState, unpickle_hive_state};
     #[pymodule_export]
     use super::sweeper::Sweeper;
     #[pymodule_export]

@@ -6,6 +6,7 @@ use hive_registry::{self as hive, Candidates, said};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyType;
 
 use crate::error::Refused;
 use crate::fork::Owned;
@@ -25,6 +26,10 @@ macro_rules! plain {
                 #[new]
                 fn new() -> Self {
                     Self
+                }
+
+                fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, ()) {
+                    (slf.get_type(), ())
                 }
 
                 fn __repr__(&self) -> &'static str {
@@ -61,6 +66,10 @@ impl PowerOfChoices {
     #[pyo3(signature = (d = None))]
     fn new(d: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         Ok(Self { d: d.map_or(Ok(DEFAULT_D), |d| size("d", d))? })
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (usize,)) {
+        (slf.get_type(), (slf.get().d,))
     }
 
     fn __repr__(&self) -> String {

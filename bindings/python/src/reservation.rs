@@ -1,8 +1,10 @@
 //! Places held on workers, and models looked up once.
 
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hive_registry::{self as hive, WorkerInfo};
+use hive_registry::{self as hive, WorkerInfo, said};
+use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::error::guard;
@@ -56,8 +58,14 @@ impl Reservation {
         })
     }
 
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        if slf.get().is_held() {
+            return Ok(slf);
+        }
+        Err(PyRuntimeError::new_err(format!(
+            "a released reservation cannot be entered: {}",
+            slf.get().__repr__()
+        )))
     }
 
     fn __exit__(
@@ -72,6 +80,36 @@ impl Reservation {
     fn __repr__(&self) -> String {
         let released = if self.is_held() { "" } else { " released" };
         format!("<Reservation of {:?} on {:?}{released}>", &*self.worker.worker_id, &*self.worker.hive_id)
+    }
+}
+
+impl Drop for Reservation {
+    /// Collected while held: the place is given back, and whoever looks for such mistakes is told, as of an open file.
+    fn drop(&mut self) {
+        let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // A child by fork() has nothing to give back.
+        let Some(held) = held.filter(Owned::is_ours) else {
+            return;
+        };
+        let given_back = guard(|| {
+            drop(held);
+            Ok(())
+        });
+        let WorkerInfo { worker_id, hive_id, .. } = &*self.worker;
+        let text = format!("a reservation of {worker_id:?} on {hive_id:?} was dropped without release");
+        Python::try_attach(|py| {
+            // Whatever is being raised at this moment goes on.
+            let raised = PyErr::take(py);
+            let warned = CString::new(said(&text))
+                .map_err(PyErr::from)
+                .and_then(|text| PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1));
+            if let Err(error) = given_back.and(warned) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
     }
 }
 

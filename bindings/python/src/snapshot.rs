@@ -8,13 +8,16 @@ use chrono::{DateTime, Utc};
 use hive_registry::{self as hive, said};
 use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyCapsule;
+use pyo3::types::{PyBytes, PyCapsule};
 use pyo3_arrow::PySchema;
 use pyo3_arrow::ffi::{ArrayIterator, to_schema_pycapsule, to_stream_pycapsule};
 
 use crate::error::guard;
 use crate::number::moment;
+use crate::pickle::{self, Batch, Reduced, refused};
+use crate::python::equal;
 use crate::{arrow, html};
 
 /// A copy of everything at one moment: each hive as one heartbeat left it.
@@ -86,6 +89,26 @@ impl Snapshot {
         self.table(py, &self.hives, arrow::hives)
     }
 
+    fn __eq__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        equal(other, other.cast::<Self>().ok().map(|other| self.taken == other.get().taken))
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.taken.sequence
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py, (Bound<'py, PyBytes>,)>> {
+        pickle::reduce(py, "_unpickle_snapshot", &self.taken)
+    }
+
     fn __repr__(&self) -> String {
         let (hives, online, workers) = self.totals();
         format!(
@@ -97,6 +120,13 @@ impl Snapshot {
     fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("{}{}", self.heading(), self.workers(py)?.get().html()?))
     }
+}
+
+/// The inverse of `Snapshot.__reduce__`.
+#[pyfunction]
+#[pyo3(name = "_unpickle_snapshot")]
+pub(crate) fn unpickle_snapshot(py: Python<'_>, json: &[u8]) -> PyResult<Snapshot> {
+    pickle::read(py, json).map(Snapshot::new)
 }
 
 /// A library, or else what to install: by its own name, for this package may have come from anywhere.
@@ -133,8 +163,6 @@ impl Table {
 
     /// With other types; what they cannot hold is refused, not made null.
     fn cast(&self, schema: SchemaRef) -> PyResult<(SchemaRef, Vec<RecordBatch>)> {
-        let names =
-            |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
         if names(&schema) != names(&self.schema) {
             return Err(PyValueError::new_err(said(&format!(
                 "requested_schema: {:?} refused: the columns {:?}",
@@ -203,6 +231,27 @@ impl Table {
         self.rows()
     }
 
+    fn __eq__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        equal(other, other.cast::<Self>().ok().map(|other| self.batches == other.get().batches))
+    }
+
+    fn __hash__(&self) -> usize {
+        self.rows()
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py, Parts<Bound<'py, PyBytes>>>> {
+        let batches = self.batches.iter().map(|batch| pickle::buffers(py, batch)).collect();
+        Ok((pickle::function(py, "_unpickle_table")?, (names(&self.schema), batches)))
+    }
+
     /// A `polars.DataFrame`.
     fn to_polars(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::give(slf, "polars", "polars", "DataFrame").map(Bound::unbind)
@@ -226,4 +275,25 @@ impl Table {
     fn _repr_html_(&self) -> PyResult<String> {
         self.html()
     }
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// The names of a table's columns, and its batches.
+type Parts<B> = (Vec<String>, Vec<Batch<B>>);
+
+/// The inverse of `Table.__reduce__`.
+#[pyfunction]
+#[pyo3(name = "_unpickle_table")]
+pub(crate) fn unpickle_table(columns: Vec<String>, batches: Vec<Batch<PyBackedBytes>>) -> PyResult<Table> {
+    let schema = arrow::schemas().into_iter().find(|schema| names(schema) == columns);
+    let schema =
+        schema.ok_or_else(|| refused(&format!("columns: {columns:?} refused: those of a snapshot")))?;
+    let batches = batches.into_iter().map(|batch| pickle::batch(&schema, batch));
+    guard(|| {
+        let batches = batches.collect::<Result<_, _>>().map_err(|error| refused(&error))?;
+        Ok(Table { schema: schema.clone(), batches })
+    })
 }

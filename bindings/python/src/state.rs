@@ -5,8 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use hive_registry::{Capability, HiveHealth, HiveInfo, HiveRuntimeState};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::number::moment;
+use crate::pickle::{Reduced, read, reduce};
 use crate::python::{equal, record};
 use crate::worker::Worker;
 
@@ -87,6 +89,10 @@ impl HiveState {
         hasher.finish()
     }
 
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py, (Bound<'py, PyBytes>,)>> {
+        reduce(py, "_unpickle_hive_state", &*self.0)
+    }
+
     fn __repr__(&self) -> String {
         let state = &*self.0;
         format!(
@@ -97,6 +103,13 @@ impl HiveState {
             self.last_heartbeat().to_rfc3339()
         )
     }
+}
+
+/// The inverse of `HiveState.__reduce__`.
+#[pyfunction]
+#[pyo3(name = "_unpickle_hive_state")]
+pub(crate) fn unpickle_hive_state(py: Python<'_>, json: &[u8]) -> PyResult<HiveState> {
+    Ok(HiveState(Arc::new(read(py, json)?)))
 }
 
 /// `HiveInfo`.

@@ -5,12 +5,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use hive_registry::{ProcessStats, WorkerInfo, said};
-use pyo3::exceptions::PyValueError;
+use hive_registry::{ProcessStats, WorkerInfo};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::number::moment;
+use crate::pickle::{Reduced, read, reduce};
 use crate::python::{equal, record};
 
 /// A worker as one heartbeat told it: immutable.
@@ -121,11 +121,9 @@ impl Worker {
         hasher.finish()
     }
 
-    /// As JSON, which keeps every field; a candidate becomes a worker.
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
-        let json =
-            serde_json::to_vec(&*self.0).map_err(|error| PyValueError::new_err(said(&error.to_string())))?;
-        Ok((py.import("hive_registry._core")?.getattr("_unpickle_worker")?, (PyBytes::new(py, &json),)))
+    /// A candidate becomes a worker.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py, (Bound<'py, PyBytes>,)>> {
+        reduce(py, "_unpickle_worker", &*self.0)
     }
 
     fn __repr__(&self) -> String {
@@ -143,10 +141,8 @@ impl Worker {
 /// The inverse of `Worker.__reduce__`.
 #[pyfunction]
 #[pyo3(name = "_unpickle_worker")]
-pub(crate) fn unpickle_worker(json: &[u8]) -> PyResult<Worker> {
-    let worker =
-        serde_json::from_slice(json).map_err(|error| PyValueError::new_err(said(&error.to_string())))?;
-    Ok(Worker(Arc::new(worker)))
+pub(crate) fn unpickle_worker(py: Python<'_>, json: &[u8]) -> PyResult<Worker> {
+    Ok(Worker(Arc::new(read(py, json)?)))
 }
 
 /// `ProcessStats`.

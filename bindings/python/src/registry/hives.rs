@@ -1,16 +1,17 @@
 //! Hives: what is known of them.
 
-use hive_registry::HiveId;
+use hive_registry::{self as hive, HiveId};
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
 
 use super::HiveRegistry;
 use crate::number::age_ms;
-use crate::python::record;
+use crate::python::{list, record};
 use crate::state::{HiveState, hive_info};
 
 /// Ids as Python has them.
-fn names(ids: Vec<HiveId>) -> Vec<String> {
-    ids.iter().map(|id| id.to_string()).collect()
+fn names(py: Python<'_>, ids: Vec<HiveId>) -> PyResult<Bound<'_, PyList>> {
+    list(py, ids, |id| Ok(PyString::new(py, &id)))
 }
 
 fn max_age(value: &Bound<'_, PyAny>) -> PyResult<i64> {
@@ -26,12 +27,12 @@ impl HiveRegistry {
 
     /// Hives heard less than `max_age_ms` ago.
     #[pyo3(signature = (max_age_ms = 30_000))]
-    fn list_active_hives(
+    fn list_active_hives<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         #[pyo3(from_py_with = max_age)] max_age_ms: i64,
-    ) -> PyResult<Vec<String>> {
-        self.detached(py, |registry| names(registry.list_active_hives(max_age_ms)))
+    ) -> PyResult<Bound<'py, PyList>> {
+        names(py, self.detached(py, |registry| registry.list_active_hives(max_age_ms))?)
     }
 
     /// Memory in use and free.
@@ -61,8 +62,8 @@ impl HiveRegistry {
     }
 
     /// All hives, live or not.
-    fn list_all_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        self.detached(py, |registry| names(registry.list_all_hives()))
+    fn list_all_hives<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        names(py, self.detached(py, hive::HiveRegistry::list_all_hives)?)
     }
 
     /// How many workers a hive has.
@@ -92,13 +93,13 @@ impl HiveRegistry {
     }
 
     /// Hives heard within the liveness window.
-    fn list_online_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        self.detached(py, |registry| names(registry.list_online_hives()))
+    fn list_online_hives<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        names(py, self.detached(py, hive::HiveRegistry::list_online_hives)?)
     }
 
     /// Online hives that take new work.
-    fn list_available_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        self.detached(py, |registry| names(registry.list_available_hives()))
+    fn list_available_hives<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        names(py, self.detached(py, hive::HiveRegistry::list_available_hives)?)
     }
 
     /// How many hives are online.

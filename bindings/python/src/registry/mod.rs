@@ -10,14 +10,14 @@ use std::sync::Arc;
 use hive_registry::{self as hive, HiveId, LivenessClock, StaleMode, WorkerInfo, said};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::PyString;
 
 use crate::clock::ManualClock;
 use crate::error::{HiveRegistryError, Refused, guard};
 use crate::events::Feed;
-use crate::fork::Owned;
+use crate::fork::{Owned, may_make};
 use crate::number::{number, one_of, refused, seconds, signed_span, size, span, whole};
-use crate::python::record;
+use crate::python::{list, record};
 use crate::snapshot::Snapshot;
 use crate::sweeper::Sweeper;
 use crate::worker::Worker;
@@ -69,6 +69,7 @@ impl HiveRegistry {
         assumed_concurrency: Option<&Bound<'_, PyAny>>,
         tie_seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        may_make()?;
         let mut builder = hive::HiveRegistry::builder()
             .liveness_clock(one_of(
                 "liveness_clock",
@@ -169,8 +170,7 @@ impl HiveRegistry {
             "HeartbeatCounts",
             (counts.registered, counts.updated, counts.superseded, counts.removed, counts.refused),
         )?;
-        let hives = stats.hives.iter().map(|hive| hive_stats(py, hive)).collect::<PyResult<Vec<_>>>()?;
-        let hives = PyTuple::new(py, hives)?;
+        let hives = list(py, stats.hives, |hive| hive_stats(py, &hive))?.to_tuple();
         record(
             py,
             "Stats",

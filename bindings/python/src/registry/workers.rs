@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use hive_registry::{self as hive, HiveId, WorkerInfo};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use super::{Found, HiveRegistry, found};
 use crate::number::whole;
+use crate::python::list;
 use crate::worker::{Worker, process_stats};
 
 impl HiveRegistry {
     fn list<'py>(
         &self,
         py: Python<'py>,
-        list: impl FnOnce(&hive::HiveRegistry) -> Vec<(HiveId, Arc<WorkerInfo>)> + Send,
-    ) -> PyResult<Vec<Found<'py>>> {
-        let workers = self.detached(py, list)?;
-        Ok(workers.into_iter().filter_map(|worker| found(py, Some(worker))).collect())
+        find: impl FnOnce(&hive::HiveRegistry) -> Vec<(HiveId, Arc<WorkerInfo>)> + Send,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let workers = self.detached(py, find)?;
+        list(py, workers, |worker| Ok(found(py, Some(worker))))
     }
 }
 
@@ -38,27 +40,27 @@ impl HiveRegistry {
     }
 
     /// All workers.
-    fn list_all_workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Found<'py>>> {
+    fn list_all_workers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |registry| registry.list_all_workers())
     }
 
     /// Idle workers.
-    fn find_idle_workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Found<'py>>> {
+    fn find_idle_workers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |registry| registry.find_idle_workers())
     }
 
     /// Workers that have a model loaded.
-    fn find_workers_by_model<'py>(&self, py: Python<'py>, model_id: &str) -> PyResult<Vec<Found<'py>>> {
+    fn find_workers_by_model<'py>(&self, py: Python<'py>, model_id: &str) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |registry| registry.find_workers_by_model(model_id))
     }
 
     /// As `find_workers_by_model`, by its other name.
-    fn find_workers_with_model<'py>(&self, py: Python<'py>, model_id: &str) -> PyResult<Vec<Found<'py>>> {
+    fn find_workers_with_model<'py>(&self, py: Python<'py>, model_id: &str) -> PyResult<Bound<'py, PyList>> {
         self.find_workers_by_model(py, model_id)
     }
 
     /// Workers on a kind of device.
-    fn find_workers_by_backend<'py>(&self, py: Python<'py>, backend: &str) -> PyResult<Vec<Found<'py>>> {
+    fn find_workers_by_backend<'py>(&self, py: Python<'py>, backend: &str) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |registry| registry.find_workers_by_backend(backend))
     }
 
@@ -67,7 +69,7 @@ impl HiveRegistry {
         &self,
         py: Python<'py>,
         vram_mb: &Bound<'py, PyAny>,
-    ) -> PyResult<Vec<Found<'py>>> {
+    ) -> PyResult<Bound<'py, PyList>> {
         let vram_mb = whole("vram_mb", vram_mb)?;
         self.list(py, |registry| registry.find_workers_with_capacity(vram_mb))
     }
@@ -89,8 +91,8 @@ impl HiveRegistry {
     }
 
     /// The processes of all hives, as they were sent.
-    fn get_all_workers<'py>(&self, py: Python<'py>) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
+    fn get_all_workers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let all = self.detached(py, hive::HiveRegistry::get_all_workers)?;
-        all.iter().map(|(hive_id, process)| Ok((hive_id.to_string(), process_stats(py, process)?))).collect()
+        list(py, all, |(hive_id, process)| Ok((hive_id.as_str().to_owned(), process_stats(py, &process)?)))
     }
 }
