@@ -383,6 +383,11 @@ class BrokenZone(tzinfo):
     def utcoffset(self, _: datetime | None) -> timedelta:
         raise ZeroDivisionError("no zone")
 
+    dst = utcoffset
+
+    def tzname(self, _: datetime | None) -> str:
+        raise ZeroDivisionError("no zone")
+
 
 FORMS = "a dict, JSON, a dataclass, or a model of pydantic, attrs or msgspec"
 NAIVE = datetime(2026, 1, 1)
@@ -892,7 +897,7 @@ def test_a_refused_one_does_not_keep_those_after_it(registry: HiveRegistry) -> N
             heartbeat("a", "w"),
             heartbeat("b", worker("w", gpu_percent="all")),
             json.dumps(TELEMETRY),
-            Odd(),
+            Odd(),  # type: ignore[list-item]
             heartbeat("e") | {"timestamp": pd.NaT},
             heartbeat("f", worker("w", last_heartbeat=datetime(2026, 1, 1, tzinfo=BrokenZone()))),
             Broken(),

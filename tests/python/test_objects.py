@@ -258,7 +258,7 @@ def test_an_object_that_answers_to_every_name_is_of_no_known_kind(registry: Hive
             return lambda: self
 
     with pytest.raises(HeartbeatError, match=r"^heartbeat: .* refused: a dict"):
-        registry.ingest(Answers())  # type: ignore[arg-type]
+        registry.ingest(Answers())
     with pytest.raises(HeartbeatError, match=r"^workers\[0\].url: .* refused: a string$"):
         registry.ingest(heartbeat("h", worker("a", url=Answers())))
 
@@ -434,6 +434,8 @@ def outcome(call: Callable[[], HeartbeatOutcome]) -> HeartbeatOutcome | None:
         return None
 
 
+# Of the strategies, which hypothesis would show if drawing from them failed.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=int(os.environ.get("HIVE_EXAMPLES", "500")), deadline=None)
 @given(beats=st.lists(BEATS, min_size=1, max_size=3))
 def test_a_dict_is_read_as_its_json_is(beats: list[dict[str, Any]]) -> None:

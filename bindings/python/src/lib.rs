@@ -1,7 +1,7 @@
 //! `hive_registry._core`: the registry for Python.
 //!
-//! Docstrings are in `python/hive_registry/_core.pyi`, where editors and type checkers read them; here they say the same
-//! in short, for `help()`.
+//! The doc comments here are the docstrings of `help()`, and `make stubs` writes them into
+//! `python/hive_registry/_core.pyi`, where editors and type checkers read them.
 //!
 //! **Waiting with the interpreter held.** What may take long (ingesting, scans, snapshots, waiting for events) lets the
 //! interpreter go. A pick or a reservation takes less time than letting go does, so it keeps it; it may wait for a

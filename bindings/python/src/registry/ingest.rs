@@ -162,7 +162,7 @@ fn key<'h>(heartbeat: &'h Heartbeat<'_>) -> Key<'h> {
 
 #[pymethods]
 impl HiveRegistry {
-    /// Applies a heartbeat in the plain form, of this hive alone: replaces its whole worker list, or changes nothing.
+    /// Applies a heartbeat in the plain form, of this hive alone: replaces all its workers, or changes nothing.
     ///
     /// Takes what `ingest` takes. O(workers), and O(log n) for each worker whose rank changed.
     ///
@@ -257,9 +257,9 @@ impl HiveRegistry {
     /// Applies a heartbeat of any form, however it comes. O(fields); JSON is faster: see `ingest_json`.
     ///
     /// It may be JSON, or what has the fields that JSON would have: a dict or another mapping, a dataclass, a model of
-    /// pydantic, attrs or msgspec, a named tuple; lists may be any sequences, numbers those of numpy, words members of an
-    /// enum. `timestamp` and `last_heartbeat` are RFC 3339, a `datetime` with a time zone, or seconds since 1970. Only the
-    /// fields that are known are looked at; what is not told is left out or None.
+    /// pydantic, attrs or msgspec, a named tuple; lists may be any sequences, numbers those of numpy, words members of
+    /// an enum. `timestamp` and `last_heartbeat` are RFC 3339, a `datetime` with a time zone, or seconds since 1970.
+    /// Only the fields that are known are looked at; what is not told is left out or None.
     ///
     /// Args:
     ///     heartbeat: the heartbeat.
@@ -282,9 +282,9 @@ impl HiveRegistry {
 
     /// Applies many. A refused one does not keep the others: look at `refused` of what is returned.
     ///
-    /// They are read 8,192 at a time, which takes about 3 KB for each of 8 workers beside what was given, and then applied
-    /// hive by hive, in the order of (epoch, seq) where sent, else of `timestamp`. A hive whose counter began again, whose
-    /// clock was set back, or that sends the pair only at times is left in the order given. O(n log n).
+    /// They are read 8,192 at a time, which takes about 3 KB for each of 8 workers beside what was given, and then
+    /// applied hive by hive, in the order of (epoch, seq) where sent, else of `timestamp`. A hive whose counter began
+    /// again, whose clock was set back, or that sends the pair only at times is left in the order given. O(n log n).
     ///
     /// Args:
     ///     heartbeats: what `ingest` takes, any number of times.
@@ -293,8 +293,8 @@ impl HiveRegistry {
     /// Raises:
     ///     TypeError: `heartbeats` is one heartbeat, or no iterable.
     ///     ConfigError: `strict` with JSON.
-    ///     BaseException: what iterating raises, an interrupt among it. What came before was applied, and stays: `stats`
-    ///         counts it.
+    ///     BaseException: what iterating raises, an interrupt among it. What came before was applied, and stays:
+    ///         `stats` counts it.
     #[pyo3(signature = (heartbeats, *, strict = false))]
     fn ingest_many<'py>(
         &self,
@@ -323,7 +323,8 @@ impl HiveRegistry {
     /// Columns are those of `WorkerState`, and `hive_id`, `timestamp`, `epoch`, `seq`; of these `hive_id`, `worker_id`
     /// and `timestamp` must be there. Rows that agree in `hive_id`, `timestamp`, `epoch` and `seq` are one heartbeat.
     /// Moments are timestamps with a time zone, seconds since 1970, or text as RFC 3339. What is null or missing is as
-    /// `WorkerState` has it, `last_heartbeat` as `timestamp`; other columns are left alone. A hive without workers has no
+    /// `WorkerState` has it, `last_heartbeat` as `timestamp`; other columns are left alone. A hive without workers has
+    /// no
     /// row: a table cannot tell of it. The fastest way for many; of a refused heartbeat `refused` tells the first row.
     ///
     /// The whole table is read, then applied in the order of `ingest_many`. O(rows log rows).
