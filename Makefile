@@ -33,7 +33,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom loom_matrix, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-c test-python test-pip python lint-python bench-python header install-c uninstall-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust test-c test-python test-pip python stubs lint-python bench-python header install-c uninstall-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -72,11 +72,15 @@ test-pip: ## `pip install .` into an empty environment, as users do it, then the
 	cd target && pip/bin/python -W error ../examples/python/quickstart.py
 
 lint-python: python ## Ruff, mypy and pyright, strict, and whether every name has a type
-	$(VENV)/bin/ruff check python tests/python examples/python benches/python
-	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python
+	$(VENV)/bin/ruff check python tests/python examples/python benches/python bindings/python/stub_docs.py
+	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python bindings/python/stub_docs.py
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	PYTHONPATH=python $(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --verifytypes hive_registry --ignoreexternal
+	$(VENV)/bin/python bindings/python/stub_docs.py --check
+
+stubs: python ## The docstrings of the Python package's stub anew, from bindings/python
+	$(VENV)/bin/python bindings/python/stub_docs.py
 
 bench-python: ## The same calls from Python, beside a registry of plain dicts; JSON in Rust, too
 	$(MAKE) python PROFILE=release

@@ -631,7 +631,7 @@ def test_a_zone_without_an_offset_is_none() -> None:
     moment = datetime(2026, 1, 1, tzinfo=Nowhere())
     with pytest.raises(ConfigError, match=r"^start: .* refused: .* with a time zone"):
         ManualClock(moment)
-    with pytest.raises(HeartbeatError, match=r"^timestamp: .* a datetime without a time zone"):
+    with pytest.raises(HeartbeatError, match=r"^timestamp: .* refused: .* a datetime with a time zone"):
         HiveRegistry().ingest({"hive_id": "h", "timestamp": moment, "workers": []})
 
 

@@ -118,7 +118,7 @@ def test_what_comes_back_can_be_used(registry: HiveRegistry) -> None:
 @pytest.mark.parametrize("json", [b"", b"{", b"null", b"[]", b'{"hive_id": 1}', b"\xff"])
 @pytest.mark.parametrize("unpickle", ["_unpickle_worker", "_unpickle_hive_state", "_unpickle_snapshot"])
 def test_bytes_that_are_no_record_are_refused(unpickle: str, json: bytes) -> None:
-    with pytest.raises(ValueError, match="at line|invalid"):
+    with pytest.raises(ValueError, match=r"at line|invalid"):
         getattr(core, unpickle)(json)
 
 
@@ -133,7 +133,7 @@ def test_a_table_of_other_columns_is_refused(registry: HiveRegistry, kind: str) 
 def test_text_that_is_no_utf8_is_refused(registry: HiveRegistry) -> None:
     unpickle, (columns, batches) = registry.snapshot().workers.__reduce__()
     broken = pickle.loads(pickle.dumps(batches).replace(b"healthy", b"\xff\xff\xff\xff\xff\xff\xff"))
-    with pytest.raises(ValueError, match="(?i)utf"):
+    with pytest.raises(ValueError, match=r"(?i)utf"):
         unpickle(columns, broken)
 
 
@@ -161,7 +161,7 @@ def test_any_broken_buffer_is_refused_or_harmless(registry: HiveRegistry, kind: 
     for _ in range(2_000):
         try:
             table = unpickle(columns, broken(batches))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError):  # noqa: PERF203
             refused += 1
         except HiveRegistryError as error:
             pytest.fail(f"{error}")

@@ -979,7 +979,10 @@ def test_an_explanation_tells_of_a_fallback_from_workers_that_are_not_eligible(r
     registry.ingest(heartbeat("h", worker("a", state="Loading"), worker("b", model_id=None)))
     told = registry.explain("m")
     assert told.falls_back
-    expected = "'m' goes to 'b' on 'h', without a model: of 1 with it loaded (1 loading) none is eligible, and it is one of 1 idle"
+    expected = (
+        "'m' goes to 'b' on 'h', without a model: "
+        "of 1 with it loaded (1 loading) none is eligible, and it is one of 1 idle"
+    )
     assert str(told) == expected
     registry.remove_hive("h")
     assert not registry.explain("m").falls_back

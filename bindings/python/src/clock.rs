@@ -7,6 +7,12 @@ use pyo3::prelude::*;
 use crate::number::{moment, seconds as span, signed_ns, unix_ns};
 
 /// A clock that stands still until it is told to move: for tests, replays and simulations.
+///
+/// Args:
+///     start: what it shows first, seconds since 1970 or a `datetime` with a time zone.
+///
+/// Raises:
+///     ConfigError: a span is negative, or a moment past the year 9999.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct ManualClock(Manual);
 
@@ -29,19 +35,19 @@ impl ManualClock {
         Ok(Self(clock))
     }
 
-    /// Lets so many seconds pass.
+    /// Lets so much time pass.
     fn advance(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
         self.0.advance(span("seconds", seconds)?);
         Ok(())
     }
 
-    /// Shows `moment` from now on.
+    /// Shows `moment` from now on. Going forward, that much time passes; going back, only the wall clock moves.
     fn set(&self, moment: &Bound<'_, PyAny>) -> PyResult<()> {
         self.0.set_ns(unix_ns("moment", moment)?);
         Ok(())
     }
 
-    /// Steps the wall clock while no time passes.
+    /// Steps the wall clock, either way, while no time passes.
     fn jump_wall(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
         self.0.jump_wall_ns(signed_ns("seconds", seconds)?);
         Ok(())

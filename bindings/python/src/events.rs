@@ -17,7 +17,7 @@ use crate::worker::Worker;
 /// How often a wait looks whether a signal came, Ctrl-C among them.
 const SIGNALS: Duration = Duration::from_millis(100);
 
-/// The events of a `Subscription`, which is written in Python.
+/// The events of a `Subscription`.
 #[pyclass(frozen, module = "hive_registry._core")]
 pub(crate) struct Feed {
     subscription: Owned<Subscription>,

@@ -1,7 +1,7 @@
 //! `hive_registry._core`: the registry for Python.
 //!
-//! Docstrings are in `python/hive_registry/_core.pyi`, where editors and type checkers read them; here they say the same
-//! in short, for `help()`.
+//! The doc comments here are the docstrings of `help()`, and `make stubs` writes them into
+//! `python/hive_registry/_core.pyi`, where editors and type checkers read them.
 //!
 //! **Waiting with the interpreter held.** What may take long (ingesting, scans, snapshots, waiting for events) lets the
 //! interpreter go. A pick or a reservation takes less time than letting go does, so it keeps it; it may wait for a
@@ -9,12 +9,16 @@
 
 mod arrow;
 mod clock;
+mod containers;
 mod error;
 mod events;
+mod fault;
+mod fields;
 mod fork;
 mod heartbeat;
 mod html;
 mod number;
+mod order;
 mod pickle;
 mod policy;
 mod python;
@@ -23,6 +27,7 @@ mod reservation;
 mod snapshot;
 mod state;
 mod sweeper;
+mod walk;
 mod worker;
 
 use pyo3::prelude::*;

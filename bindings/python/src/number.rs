@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -111,6 +111,18 @@ pub(crate) fn unix_ns(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i128> {
     };
     let bound = "seconds since 1970 up to the year 9999, or a datetime with a time zone";
     us.map(|us| us * 1_000).ok_or_else(|| refused(field, value, bound))
+}
+
+/// Seconds since 1970 as microseconds; none before the year 1 and past the year 9999.
+pub(crate) fn unix_us(seconds: f64) -> Option<i64> {
+    let ms = seconds * 1_000.0;
+    (MIN_MS as f64..=MAX_MS).contains(&ms).then(|| (seconds * 1e6).round() as i64)
+}
+
+/// The same as text.
+pub(crate) fn rfc3339(seconds: f64) -> Option<String> {
+    let moment = DateTime::from_timestamp_micros(unix_us(seconds)?)?;
+    Some(moment.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 /// The year 9999, the last that a `datetime` shows, either way.

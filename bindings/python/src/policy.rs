@@ -14,9 +14,9 @@ use crate::number::{one_of, size};
 use crate::worker::Candidate;
 
 macro_rules! plain {
-    ($(#[doc = $doc:literal] $name:ident)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident)*) => {
         $(
-            #[doc = $doc]
+            $(#[doc = $doc])+
             #[pyclass(frozen, eq, hash, module = "hive_registry")]
             #[derive(PartialEq, Eq, Hash)]
             pub(crate) struct $name;
@@ -41,15 +41,17 @@ macro_rules! plain {
 }
 
 plain! {
-    /// Healthy before degraded, the lowest load, then the one reserved least recently: the rule of `find_best_worker_for_model`.
+    /// The rule of `find_best_worker_for_model`. O(1).
+    ///
+    /// Healthy before degraded, the lowest load, then the one reserved least recently.
     LeastLoaded
-    /// Each in turn, per model.
+    /// Each candidate in turn, per model. O(1).
     RoundRobin
-    /// Any, with equal chances.
+    /// Any candidate, with equal chances. O(1).
     Random
 }
 
-/// The best of `d` drawn at random.
+/// The best of `d` candidates drawn at random; 0 counts as 1. O(d).
 #[pyclass(frozen, eq, hash, module = "hive_registry")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct PowerOfChoices {

@@ -13,6 +13,8 @@ use crate::registry::{Found, found};
 use crate::worker::Worker;
 
 /// One place on one worker, given back by `release()`, at the end of a `with` block, or when it is collected.
+///
+/// It ends by itself if its worker goes; a worker that comes back under the name starts without it.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct Reservation {
     held: Mutex<Option<Owned<hive::Reservation>>>,
@@ -37,19 +39,19 @@ impl Reservation {
         &self.worker.hive_id
     }
 
-    /// The worker as it was when it was chosen.
+    /// As it was when it was chosen.
     #[getter]
     fn worker(&self) -> Worker {
         Worker(self.worker.clone())
     }
 
-    /// Whether it was released.
+    /// Whether `release()` was called; not whether the worker has gone.
     #[getter]
     fn released(&self) -> bool {
         !self.is_held()
     }
 
-    /// Gives the place back. Again: nothing.
+    /// Gives the place back. A second time does nothing. O(log n) in the workers of the model.
     fn release(&self) -> PyResult<()> {
         let held = take(&self.held)?;
         guard(|| {
@@ -114,6 +116,8 @@ impl Drop for Reservation {
 }
 
 /// A model looked up once, for those who pick from it again and again.
+///
+/// While it exists the model is known, and counts towards `Limits.models`.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct Model(Owned<hive::Model>);
 
