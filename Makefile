@@ -72,8 +72,8 @@ test-pip: ## `pip install .` into an empty environment, as users do it, then the
 	cd target && pip/bin/python -W error ../examples/python/quickstart.py
 
 lint-python: python ## Ruff, mypy and pyright, strict, and whether every name has a type
-	$(VENV)/bin/ruff check python tests/python examples/python benches/python bindings/python
-	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python bindings/python
+	$(VENV)/bin/ruff check python tests/python examples/python benches/python bindings/python/stub_docs.py
+	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python bindings/python/stub_docs.py
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	PYTHONPATH=python $(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --verifytypes hive_registry --ignoreexternal

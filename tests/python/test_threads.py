@@ -3,11 +3,12 @@ import json
 import random
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 import pytest
@@ -304,3 +305,34 @@ def test_a_worker_removed_before_a_pick_began_is_not_picked(registry: HiveRegist
     at_once(run)
     assert registry.list_all_hives() == ["stays"]
     indexes_agree(registry)
+
+
+@pytest.mark.parametrize("call", ["list_all_workers", "find_idle_workers"])
+def test_a_long_list_lets_other_threads_in_while_it_is_made(call: str) -> None:
+    """What another thread sees of the interpreter's memory grows in steps, and not at once."""
+    registry = HiveRegistry()
+    now = datetime.now(timezone.utc).isoformat()
+    fields = {"state": "Idle", "last_heartbeat": now, "health_status": "healthy"}
+    for hive in range(100):
+        workers = [{"worker_id": str(worker), **fields} for worker in range(1_000)]
+        registry.ingest_json(json.dumps({"hive_id": f"h{hive}", "timestamp": now, "workers": workers}))
+    seen: set[int] = set()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            seen.add(sys.getallocatedblocks())
+            time.sleep(0)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        before = sys.getallocatedblocks()
+        found = getattr(registry, call)()
+        after = sys.getallocatedblocks()
+    finally:
+        stop.set()
+        watcher.join()
+    assert len(found) == 100_000
+    tenths = {(blocks - before) * 10 // (after - before) for blocks in seen if before < blocks < after}
+    assert len(tenths - {0, 10}) >= 3

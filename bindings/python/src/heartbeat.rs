@@ -6,7 +6,8 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::PyString;
 
 use crate::error::{ConfigError, HeartbeatError as Raised};
-use crate::walk::{self, Fault, Unread};
+use crate::fault::Fault;
+use crate::walk::{self, Unread};
 
 /// JSON that Python owns: readable without the interpreter.
 pub(crate) enum Json {

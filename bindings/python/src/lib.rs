@@ -9,8 +9,11 @@
 
 mod arrow;
 mod clock;
+mod containers;
 mod error;
 mod events;
+mod fault;
+mod fields;
 mod fork;
 mod heartbeat;
 mod html;

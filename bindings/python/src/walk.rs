@@ -5,9 +5,6 @@
 //! may run meanwhile and change what is walked: whatever is read is held, or copied, first.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use hive_registry::HeartbeatError;
 use pyo3::exceptions::PyException;
@@ -16,14 +13,15 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMapping, PyMemoryView,
-    PySequence, PyString, PyTuple, PyType, PyTzInfo,
+    PySequence, PyString, PyType, PyTzInfo,
 };
-use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
-use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, Expected, MapAccess, SeqAccess, Unexpected, Visitor,
-};
+use serde::de::value::StrDeserializer;
+use serde::de::{Deserialize, Deserializer, Expected, Visitor};
 use serde::forward_to_deserialize_any;
 
+use crate::containers::{Fields, Items};
+use crate::fault::{Fault, What};
+use crate::fields::Class;
 use crate::number::rfc3339;
 use crate::python::module;
 
@@ -62,8 +60,9 @@ pub(crate) fn has_fields(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(object.cast::<PyMapping>().is_ok() || Class::of(object)?.is_some())
 }
 
-struct Walk<'py> {
-    strict: bool,
+/// What is known on the way through one heartbeat.
+pub(crate) struct Walk<'py> {
+    pub(crate) strict: bool,
     limit: usize,
     read: Cell<usize>,
     /// The heartbeat, once it is known to have fields.
@@ -82,7 +81,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Counts what was read, before anything is made of it.
-    fn count(&self, bytes: usize) -> Result<(), Fault> {
+    pub(crate) fn count(&self, bytes: usize) -> Result<(), Fault> {
         let read = self.read.get().saturating_add(bytes);
         self.read.set(read);
         if read <= self.limit {
@@ -120,73 +119,9 @@ impl<'py> Walk<'py> {
     }
 }
 
-/// How the fields of an object are read that is no mapping.
-#[derive(Clone)]
-enum Class<'py> {
-    /// By a method that makes a dict of them.
-    Dumped(&'static str),
-    /// By name: that of the field, and that of the attribute.
-    Named(Rc<[(Bound<'py, PyAny>, Bound<'py, PyString>)]>),
-}
-
-impl<'py> Class<'py> {
-    /// Looks at the class alone, for an object may answer to any name. None if it is of no known kind, as classes
-    /// themselves are.
-    fn of(object: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
-        static DATACLASSES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-        let (py, class) = (object.py(), object.get_type());
-        let pairs = |fields: Bound<'py, PyAny>| {
-            let name = |field: PyResult<Bound<'py, PyAny>>| {
-                let name = field?.getattr(intern!(py, "name"))?.cast_into::<PyString>()?;
-                Ok((name.clone().into_any(), name))
-            };
-            fields.try_iter()?.map(name).collect::<PyResult<_>>().map(Self::Named)
-        };
-        if object.is_instance_of::<PyType>() {
-            return Ok(None);
-        }
-        if class.hasattr(intern!(py, "model_dump"))? {
-            return Ok(Some(Self::Dumped("model_dump")));
-        }
-        if class.hasattr(intern!(py, "__dataclass_fields__"))? {
-            let dataclasses = module(py, &DATACLASSES, "dataclasses")?;
-            return pairs(dataclasses.call_method1("fields", (&class,))?).map(Some);
-        }
-        if let Some(fields) = class.getattr_opt(intern!(py, "__attrs_attrs__"))? {
-            return pairs(fields).map(Some);
-        }
-        if let Some(fields) = class.getattr_opt(intern!(py, "__struct_fields__"))? {
-            // As they are named on the wire.
-            let names = class.getattr_opt("__struct_encode_fields__")?.unwrap_or_else(|| fields.clone());
-            let pair = |(name, field): (PyResult<_>, PyResult<Bound<'py, PyAny>>)| {
-                Ok((name?, field?.cast_into::<PyString>()?))
-            };
-            let pairs = names.try_iter()?.zip(fields.try_iter()?).map(pair).collect::<PyResult<_>>();
-            return pairs.map(|pairs| Some(Self::Named(pairs)));
-        }
-        if object.is_instance_of::<PyTuple>() && class.hasattr(intern!(py, "_asdict"))? {
-            return Ok(Some(Self::Dumped("_asdict")));
-        }
-        Ok(None)
-    }
-
-    fn dict(&self, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-        match self {
-            Self::Dumped(method) => Ok(object.call_method0(*method)?.cast_into::<PyDict>()?),
-            Self::Named(fields) => {
-                let dict = PyDict::new(object.py());
-                for (name, field) in &**fields {
-                    dict.set_item(name, object.getattr(field)?)?;
-                }
-                Ok(dict)
-            }
-        }
-    }
-}
-
 /// What is expected somewhere.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+pub(crate) enum Place {
     Heartbeat,
     Moment,
     Field,
@@ -196,10 +131,10 @@ enum Place {
 
 /// An object where a value is expected.
 #[derive(Clone, Copy)]
-struct Value<'w, 'py> {
-    walk: &'w Walk<'py>,
-    object: &'w Bound<'py, PyAny>,
-    place: Place,
+pub(crate) struct Value<'w, 'py> {
+    pub(crate) walk: &'w Walk<'py>,
+    pub(crate) object: &'w Bound<'py, PyAny>,
+    pub(crate) place: Place,
 }
 
 // === impl Value ===
@@ -344,7 +279,7 @@ impl<'w, 'py> Value<'w, 'py> {
             || object.is_instance_of::<PyByteArray>()
             || object.is_instance_of::<PyMemoryView>();
         if !bytes && object.cast::<PySequence>().is_ok() {
-            return visitor.visit_seq(Items { walk: self.walk, items: items(object)?, at: 0 });
+            return visitor.visit_seq(Items::of(self.walk, object)?);
         }
         match self.turned()? {
             Some(turned) => {
@@ -448,123 +383,6 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
     }
 }
 
-/// The fields of a dict that are asked for, in the order in which they are.
-struct Fields<'w, 'py> {
-    walk: &'w Walk<'py>,
-    dict: Bound<'py, PyDict>,
-    fields: &'static [&'static str],
-    names: Arc<[Py<PyString>]>,
-    at: usize,
-    found: usize,
-    /// That of the field before `at`.
-    value: Option<Bound<'py, PyAny>>,
-}
-
-impl<'w, 'py> Fields<'w, 'py> {
-    fn of(walk: &'w Walk<'py>, dict: Bound<'py, PyDict>, fields: &'static [&'static str]) -> Self {
-        let names = interned(dict.py(), fields);
-        Self { walk, dict, fields, names, at: 0, found: 0, value: None }
-    }
-
-    /// Refuses a key that no field has, if there is one.
-    fn refuse_unknown(&self) -> Result<(), Fault> {
-        for key in self.dict.keys() {
-            let name = key.cast::<PyString>().ok().and_then(|key| key.to_str().ok());
-            if name.is_some_and(|name| self.fields.contains(&name)) {
-                continue;
-            }
-            let name = name.map_or_else(|| shown(&key), |name| Ok(name.to_owned()))?;
-            let name = hive_registry::said(&name);
-            return Err(<Fault as de::Error>::unknown_field(&name, self.fields).under(&name));
-        }
-        Ok(())
-    }
-}
-
-impl<'de> MapAccess<'de> for Fields<'_, '_> {
-    type Error = Fault;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
-        while let Some(field) = self.fields.get(self.at) {
-            self.at += 1;
-            let value = self
-                .dict
-                .get_item(&self.names[self.at - 1])
-                .map_err(|error| Fault::from(error).under(field))?;
-            if value.is_some() {
-                self.walk.count(field.len() + 4)?;
-                self.found += 1;
-                self.value = value;
-                return seed.deserialize(BorrowedStrDeserializer::new(field)).map(Some);
-            }
-        }
-        if self.walk.strict && self.found < self.dict.len() {
-            self.refuse_unknown()?;
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        let Some(value) = self.value.take() else {
-            return Err(de::Error::custom("a value without a key"));
-        };
-        let field = self.fields[self.at - 1];
-        let place = match field {
-            "timestamp" | "last_heartbeat" => Place::Moment,
-            _ => Place::Field,
-        };
-        let read = seed.deserialize(Value { walk: self.walk, object: &value, place });
-        read.map_err(|fault| fault.under(field))
-    }
-}
-
-/// The names of fields as Python has them: made once, for making them takes longer than looking them up.
-fn interned(py: Python<'_>, fields: &'static [&'static str]) -> Arc<[Py<PyString>]> {
-    type Known = (&'static [&'static str], Arc<[Py<PyString>]>);
-    static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, names)) = known.iter().find(|(known, _)| std::ptr::eq(*known, fields)) {
-        return names.clone();
-    }
-    let names: Arc<[_]> = fields.iter().map(|field| PyString::intern(py, field).unbind()).collect();
-    known.push((fields, names.clone()));
-    names
-}
-
-/// The items of a sequence, one after another.
-struct Items<'w, 'py> {
-    walk: &'w Walk<'py>,
-    items: Bound<'py, PyList>,
-    at: usize,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_, '_> {
-    type Error = Fault;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        // It may have become shorter meanwhile.
-        if self.at >= self.items.len() {
-            return Ok(None);
-        }
-        let item = self.items.get_item(self.at)?;
-        self.at += 1;
-        let read = seed.deserialize(Value { walk: self.walk, object: &item, place: Place::Field });
-        read.map(Some).map_err(|fault| fault.at(self.at - 1))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len().saturating_sub(self.at))
-    }
-}
-
-/// A list as it is, another sequence as a list.
-fn items<'py>(sequence: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-    match sequence.cast::<PyList>() {
-        Ok(list) => Ok(list.clone()),
-        Err(_) => Ok(sequence.py().get_type::<PyList>().call1((sequence,))?.cast_into::<PyList>()?),
-    }
-}
-
 /// How a `datetime` says its time zone.
 enum Offset {
     None,
@@ -586,7 +404,7 @@ impl Offset {
 }
 
 /// A value as it is shown; what cannot show itself by its class.
-fn shown(object: &Bound<'_, PyAny>) -> PyResult<String> {
+pub(crate) fn shown(object: &Bound<'_, PyAny>) -> PyResult<String> {
     match object.repr() {
         Ok(said) => Ok(said.to_string_lossy().into_owned()),
         Err(error) if error.is_instance_of::<PyException>(object.py()) => Ok(object.get_type().to_string()),
@@ -602,105 +420,4 @@ fn bounded(expected: &str) -> String {
         _ if expected.starts_with("struct ") => FORMS.replace("JSON, ", ""),
         _ => expected.to_owned(),
     }
-}
-
-/// Why an object could not be read.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    /// Grows on the way up.
-    path: String,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    /// By serde.
-    Said {
-        message: String,
-        expected: Option<String>,
-    },
-    Refused {
-        value: String,
-        bound: String,
-    },
-    Over(HeartbeatError),
-    /// By the object, while it was read.
-    Raised(PyErr),
-}
-
-// === impl Fault ===
-
-impl Fault {
-    fn said(message: String, expected: Option<String>) -> Self {
-        Self { path: String::new(), what: What::Said { message, expected } }
-    }
-
-    #[cold]
-    fn under(mut self, field: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{field}{dot}{}", self.path);
-        self
-    }
-
-    #[cold]
-    fn at(mut self, index: usize) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("[{index}]{dot}{}", self.path);
-        self
-    }
-
-    /// The refusal, and what the object raised, if that is why. What is no fault of the object comes through: the user
-    /// who interrupts, an interpreter that ends.
-    pub(crate) fn refusal(self, py: Python<'_>) -> PyResult<(HeartbeatError, Option<PyErr>)> {
-        let path = if self.path.is_empty() { "." } else { &*self.path };
-        match self.what {
-            What::Said { message, .. } => Ok((HeartbeatError::malformed(path, &message), None)),
-            What::Refused { value, bound } => Ok((HeartbeatError::invalid(path, value, bound), None)),
-            What::Over(error) => Ok((error, None)),
-            What::Raised(error) if error.is_instance_of::<PyException>(py) => {
-                let words = format!("reading it raised {error}");
-                Ok((HeartbeatError::malformed(path, &words), Some(error)))
-            }
-            What::Raised(error) => Err(error),
-        }
-    }
-}
-
-impl From<PyErr> for Fault {
-    fn from(error: PyErr) -> Self {
-        Self { path: String::new(), what: What::Raised(error) }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?}", self.path, self.what)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::said(message.to_string(), None)
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        wrong("type", found, expected)
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        wrong("value", found, expected)
-    }
-}
-
-/// In the words of JSON.
-#[cold]
-fn wrong(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Fault {
-    let expected = expected.to_string();
-    let message = match found {
-        Unexpected::Unit => format!("invalid {what}: null, expected {expected}"),
-        found => format!("invalid {what}: {found}, expected {expected}"),
-    };
-    Fault::said(message, Some(expected))
 }
