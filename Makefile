@@ -33,7 +33,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom loom_matrix, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-c test-python test-pip python lint-python bench-python header install-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust test-c test-python test-pip python stubs lint-python bench-python header install-c uninstall-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -63,7 +63,7 @@ python: $(VENV)/.installed ## The Python package, built from here and installed 
 
 test-python: python ## The Python package: every topic, its stubs, the examples, a wheel on every CPython found
 	$(VENV)/bin/python -m pytest
-	$(VENV)/bin/python -m mypy.stubtest hive_registry
+	$(VENV)/bin/python -m mypy.stubtest --allowlist tests/python/stubtest.txt hive_registry
 	PROFILE=$(PROFILE) tests/python/smoke
 
 test-pip: ## `pip install .` into an empty environment, as users do it, then the quick start
@@ -72,11 +72,15 @@ test-pip: ## `pip install .` into an empty environment, as users do it, then the
 	cd target && pip/bin/python -W error ../examples/python/quickstart.py
 
 lint-python: python ## Ruff, mypy and pyright, strict, and whether every name has a type
-	$(VENV)/bin/ruff check python tests/python examples/python benches/python
-	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python
+	$(VENV)/bin/ruff check python tests/python examples/python benches/python bindings/python/stub_docs.py
+	$(VENV)/bin/ruff format --check python tests/python examples/python benches/python bindings/python/stub_docs.py
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	PYTHONPATH=python $(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --verifytypes hive_registry --ignoreexternal
+	$(VENV)/bin/python bindings/python/stub_docs.py --check
+
+stubs: python ## The docstrings of the Python package's stub anew, from bindings/python
+	$(VENV)/bin/python bindings/python/stub_docs.py
 
 bench-python: ## The same calls from Python, beside a registry of plain dicts; JSON in Rust, too
 	$(MAKE) python PROFILE=release
@@ -199,9 +203,13 @@ header: $(TOOLS)/bin/cbindgen ## include/hive_registry.h anew, from bindings/c
 	$(TOOLS)/bin/cbindgen --quiet --config bindings/c/cbindgen.toml --crate hive-registry-c --lockfile Cargo.lock \
 		--output include/hive_registry.h bindings/c
 
-PREFIX ?= /usr/local
-install-c: ## Headers, libraries, pkg-config and CMake files for C and C++ (PREFIX=/usr/local, DESTDIR)
-	PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) bindings/c/install
+# Through the environment, as make hands on what it was told, so that a shell reads no part of it.
+install-c uninstall-c: export PREFIX ?= /usr/local
+install-c: ## Headers, libraries, pkg-config and CMake files for C and C++ (PREFIX=/usr/local, DESTDIR, LIBDIR=lib, INCLUDEDIR=include)
+	bindings/c/install
+
+uninstall-c: ## What install-c put there, told the same
+	bindings/c/install --remove
 
 doc: ## The documentation, opened in a browser
 	$(CARGO) doc --workspace --no-deps --open

@@ -5,31 +5,172 @@
  * Conventions, the same for every function:
  *
  * - Strings are UTF-8 with a length, not NUL-terminated. Going in they are read during the call only, and may not be
- *   NULL, be their length 0. Going out they are views that live as long as the handle they came from.
+ *   NULL, be their length 0. Going out they are views that live as long as the handle they came from. An argument is a
+ *   pointer and a length, which HIVE_STR_ARGS makes of a hive_str_t.
+ * - Lengths are looked at before what they are of: text and lists that are longer than the registry takes are refused with
+ *   HIVE_INVALID_FIELD and HIVE_OVER_LIMIT at once, whatever their length, names in questions too.
  * - A call that can fail returns a hive_status_t. HIVE_OK and HIVE_NONE are no errors. Out-parameters are written on
  *   HIVE_OK only, and asked for before anything is done: a NULL one is refused with HIVE_NULL_ARGUMENT; where it says
  *   otherwise, it says so at the function.
- *   hive_last_error_message() tells why the last failing call of this thread failed.
+ *   hive_last_error_message() tells why the last failing call of this thread failed; hive_registry_take_error() tells
+ *   it of the last one through a handle, to whatever thread asks.
  * - A handle that comes through an out-parameter is yours, and goes back to its _free function, once; _free takes NULL.
  *   A pointer to const is borrowed, and valid as long as what it came from.
  * - Whatever takes a const handle may be called from any thread at once. _free may not run while another call uses the
  *   same handle.
  * - A handle that is NULL is refused, or answered by 0, false or empty text; a handle that was freed, and a pointer to
  *   fewer bytes than its length says or to memory that was never written, is a defect of the program that nothing here can find.
- * - A child of fork() may use registries made after the fork only.
+ * - No function is async-signal-safe: none may be called from a signal handler. Any may wait for a lock that another
+ *   thread holds for a short time, a pick too.
+ * - Whoever has called this library and forks may only exec in the child, which may call nothing of it, be it on what it
+ *   makes itself: the child has no other thread, and a lock that one of them held is held for ever.
+ *
+ * For tools that read this header for another language, HIVE_NO_INLINE leaves out the bodies of inline functions, which
+ * the library has under the same names, and HIVE_NO_INCLUDES the #include lines.
  *
  * bindings/c/README.md has a first program.
  */
 #ifndef HIVE_REGISTRY_H
 #define HIVE_REGISTRY_H
 
+/** A hive_str_t as the two arguments that a text is. Looks at `s` twice. */
+#define HIVE_STR_ARGS(s) (s).ptr, (s).len
+
 
 /* Made by `make header` of bindings/c/src; changes here are lost. */
 
+#ifndef HIVE_NO_INCLUDES
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#endif
+
+/**
+ * Of the header: major, minor and patch version.
+ */
+#define HIVE_REGISTRY_VERSION "0.1.0"
+
+/**
+ * Shards of each map, unless `shards` of hive_config_t says another number; as all defaults.
+ */
+#define HIVE_DEFAULT_SHARDS 128
+
+/**
+ * How long after its last heartbeat a hive counts as live, milliseconds.
+ */
+#define HIVE_DEFAULT_LIVENESS_WINDOW_MS 30000
+
+/**
+ * Hives known at once.
+ */
+#define HIVE_DEFAULT_MAX_HIVES 1000000
+
+/**
+ * Workers of all hives at once.
+ */
+#define HIVE_DEFAULT_MAX_WORKERS 16000000
+
+/**
+ * Workers in one heartbeat.
+ */
+#define HIVE_DEFAULT_MAX_WORKERS_PER_HIVE 1024
+
+/**
+ * Devices that one hive declares.
+ */
+#define HIVE_DEFAULT_MAX_DEVICES_PER_HIVE 256
+
+/**
+ * Models loaded somewhere at once.
+ */
+#define HIVE_DEFAULT_MAX_MODELS 100000
+
+/**
+ * Bytes of one JSON body.
+ */
+#define HIVE_DEFAULT_MAX_HEARTBEAT_BYTES 1048576
+
+/**
+ * Gigabytes of VRAM that a worker counts for when it does not say.
+ */
+#define HIVE_DEFAULT_ASSUMED_VRAM_GB 4.0
+
+/**
+ * Gigabytes of RAM that a worker counts for when it does not say.
+ */
+#define HIVE_DEFAULT_ASSUMED_RAM_GB 2.0
+
+/**
+ * Requests at once that a worker is ranked by when it does not say.
+ */
+#define HIVE_DEFAULT_ASSUMED_CONCURRENCY 16
+
+/**
+ * Bytes of a name of a hive, a worker, a model or a device, at most.
+ */
+#define HIVE_MAX_ID_BYTES 256
+
+/**
+ * Bytes of a url, at most.
+ */
+#define HIVE_MAX_URL_BYTES 2048
+
+/**
+ * Bytes of any other text, at most.
+ */
+#define HIVE_MAX_TEXT_BYTES 256
+
+/**
+ * Fleets of fewer hives are evicted without the guard.
+ */
+#define HIVE_GUARDED_FLEET 8
+
+/**
+ * Percent of a guarded fleet that one pass evicts at most, but at least one hive.
+ */
+#define HIVE_MAX_EVICTED_PERCENT 15
+
+/**
+ * How long passes hold while over half of a guarded fleet is silent, milliseconds.
+ */
+#define HIVE_MAX_HOLD_MS 300000
+
+/**
+ * For how long heartbeats made before the removal of a hive are dropped, milliseconds.
+ */
+#define HIVE_TOMBSTONE_AGE_MS 600000
+
+/**
+ * Removals remembered at once, at most.
+ */
+#define HIVE_MAX_TOMBSTONES 100000
+
+/**
+ * Under HIVE_LIVENESS_ARRIVAL, what comes later than this after the removal was sent after it, milliseconds.
+ */
+#define HIVE_ARRIVAL_GRACE_MS 2000
+
+/**
+ * A heartbeat that is older than the newest applied one may be its hive's beginning anew, once that one arrived
+ * HIVE_RESET_INTERVALS of the hive's mean intervals ago, but no less than this, milliseconds, ...
+ */
+#define HIVE_MIN_RESET_AFTER_MS 10000
+
+/**
+ * ... and no more than this.
+ */
+#define HIVE_MAX_RESET_AFTER_MS 60000
+
+/**
+ * See HIVE_MIN_RESET_AFTER_MS.
+ */
+#define HIVE_RESET_INTERVALS 3
+
+/**
+ * The heartbeat that is believed then came this much later than an older one, milliseconds.
+ */
+#define HIVE_RESET_SPACING_MS 1000
 
 /**
  * Of the header. Below 1.0 a new minor version may break programs, and the library's soname changes with it.
@@ -49,7 +190,11 @@
 /**
  * How a call went. The numbers are never given another meaning; new ones may come.
  */
-typedef enum hive_status_t {
+enum hive_status_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
     /**
      * Done; the out-parameters are written.
      */
@@ -111,12 +256,23 @@ typedef enum hive_status_t {
      * A defect in this library: it panicked. The registry remains usable.
      */
     HIVE_PANIC = 14,
-} hive_status_t;
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hive_status_t hive_status_t;
+#else
+typedef uint32_t hive_status_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 /**
  * What became of a heartbeat.
  */
-typedef enum hive_applied_t {
+enum hive_applied_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
     /**
      * Something that this version knows no number for.
      */
@@ -137,12 +293,23 @@ typedef enum hive_applied_t {
      * The hive was removed after it was made; nothing was applied.
      */
     HIVE_APPLIED_REMOVED = 4,
-} hive_applied_t;
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hive_applied_t hive_applied_t;
+#else
+typedef uint32_t hive_applied_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 /**
  * What happened.
  */
-typedef enum hive_event_kind_t {
+enum hive_event_kind_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
     /**
      * Of a kind that this version knows no number for, or NULL.
      */
@@ -175,12 +342,23 @@ typedef enum hive_event_kind_t {
      * As it was last.
      */
     HIVE_EVENT_WORKER_REMOVED = 7,
-} hive_event_kind_t;
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hive_event_kind_t hive_event_kind_t;
+#else
+typedef uint32_t hive_event_kind_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 /**
  * How a hive feels.
  */
-typedef enum hive_health_t {
+enum hive_health_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
     /**
      * Well.
      */
@@ -193,12 +371,23 @@ typedef enum hive_health_t {
      * Its workers are not picked.
      */
     HIVE_HEALTH_UNHEALTHY = 2,
-} hive_health_t;
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hive_health_t hive_health_t;
+#else
+typedef uint32_t hive_health_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 /**
  * Which time counts as a hive's last heartbeat.
  */
-typedef enum hive_liveness_t {
+enum hive_liveness_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
     /**
      * The heartbeat's own timestamp, never later than its arrival. Replayed heartbeats are old, hence stale, unless the
      * registry goes by a clock that is set to their time.
@@ -208,12 +397,23 @@ typedef enum hive_liveness_t {
      * The moment of arrival on a monotonic clock.
      */
     HIVE_LIVENESS_ARRIVAL = 1,
-} hive_liveness_t;
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hive_liveness_t hive_liveness_t;
+#else
+typedef uint32_t hive_liveness_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 /**
  * What a hive is doing.
  */
-typedef enum hive_operational_t {
+enum hive_operational_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
     /**
      * Coming up: its workers are not picked yet.
      */
@@ -234,12 +434,23 @@ typedef enum hive_operational_t {
      * Down.
      */
     HIVE_OPERATIONAL_STOPPED = 4,
-} hive_operational_t;
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hive_operational_t hive_operational_t;
+#else
+typedef uint32_t hive_operational_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 /**
  * The ways to choose.
  */
-typedef enum hive_policy_kind_t {
+enum hive_policy_kind_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
     /**
      * Healthy before degraded, the lowest load, then the one reserved least recently: the rule of
      * `hive_registry_find_best_worker_for_model`. O(1).
@@ -261,12 +472,27 @@ typedef enum hive_policy_kind_t {
      * The lowest score that `score` gives. O(n) in the candidates.
      */
     HIVE_POLICY_SCORE = 4,
-} hive_policy_kind_t;
+    /**
+     * Whom `choose` names, which is shown all candidates at once. O(1), and what `choose` looks at.
+     */
+    HIVE_POLICY_CHOOSE = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hive_policy_kind_t hive_policy_kind_t;
+#else
+typedef uint32_t hive_policy_kind_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 /**
  * Whether picks look at the age of a hive.
  */
-typedef enum hive_stale_t {
+enum hive_stale_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
     /**
      * Workers of a hive not heard within the liveness window are never picked.
      */
@@ -275,7 +501,33 @@ typedef enum hive_stale_t {
      * A worker is picked until its hive is evicted or removed.
      */
     HIVE_STALE_IGNORE = 1,
-} hive_stale_t;
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hive_stale_t hive_stale_t;
+#else
+typedef uint32_t hive_stale_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * All who may be chosen, for `hive_choose_t`; valid during the call it is given to.
+ *
+ * A view of the live registry, not a copy: others change it meanwhile, and one found ineligible is taken out, whereupon
+ * the last one takes its place.
+ */
+typedef struct hive_candidates_t hive_candidates_t;
+
+/**
+ * A source of time: one that stands still until it is told to move, for tests, replays and simulations, or functions of
+ * the program. May be used from any thread at once, and freed while registries still go by it: they keep its time.
+ */
+typedef struct hive_clock_t hive_clock_t;
+
+/**
+ * An error, to be kept: why one call failed. Immutable; its texts live as long as it does.
+ */
+typedef struct hive_error_t hive_error_t;
 
 /**
  * Something a scheduler would want to know of.
@@ -292,12 +544,6 @@ typedef struct hive_events_t hive_events_t;
  * Names of hives, in order.
  */
 typedef struct hive_id_list_t hive_id_list_t;
-
-/**
- * A clock that stands still until it is told to move: for tests, replays and simulations. May be used from any
- * thread at once, and freed while registries still go by it: they keep its time.
- */
-typedef struct hive_clock_t hive_clock_t;
 
 /**
  * A model looked up once, for those who pick from it again and again. While it exists the model is known, and counts
@@ -343,6 +589,11 @@ typedef struct hive_stats_t hive_stats_t;
 typedef struct hive_sweeper_t hive_sweeper_t;
 
 /**
+ * Text that is yours: a handle, to be freed.
+ */
+typedef struct hive_text_t hive_text_t;
+
+/**
  * One worker as its hive last reported it; immutable. Owned where it came through an out-parameter, and to be
  * freed; borrowed where it is const: valid as long as what it came from.
  */
@@ -352,6 +603,38 @@ typedef struct hive_worker_t hive_worker_t;
  * Workers, ordered by hive id, then worker id.
  */
 typedef struct hive_worker_list_t hive_worker_list_t;
+
+/**
+ * What a clock of the program calls. `wall_ms` and `monotonic_ms` may not be NULL.
+ *
+ * Called on every pick and every heartbeat, on the thread that makes it, from several at once, without any lock held: so
+ * they may call the registry, but not free what the call under way uses. They must return: neither longjmp nor a C++
+ * exception may leave them. Values are cut to +-2^60 ms.
+ */
+typedef struct hive_clock_functions_t {
+    /**
+     * What each is given.
+     */
+    void *user;
+    /**
+     * Milliseconds since 1970. May jump either way.
+     */
+    int64_t (*wall_ms)(void *user);
+    /**
+     * Milliseconds since any fixed moment. Should never go back.
+     */
+    int64_t (*monotonic_ms)(void *user);
+    /**
+     * Called before each heartbeat, each sweep and each lease, but not before a pick, for what is not to be looked up each
+     * time; may be NULL.
+     */
+    void (*refresh)(void *user);
+    /**
+     * Called once, when the clock was freed and no registry goes by it any more, by the thread that gave back the last of
+     * them; may be NULL.
+     */
+    void (*on_free)(void *user);
+} hive_clock_functions_t;
 
 /**
  * UTF-8, not NUL-terminated. Going out, a view that lives as long as the handle it came from.
@@ -683,6 +966,29 @@ typedef struct hive_telemetry_t {
 } hive_telemetry_t;
 
 /**
+ * One worker that may be chosen; valid during the call it is given to.
+ */
+typedef struct hive_candidate_t {
+    /**
+     * Its record, borrowed; `hive_worker_clone` keeps it.
+     */
+    const struct hive_worker_t *worker;
+    /**
+     * Its load: less is better. An order, not a measure: to be compared with others, and nothing else.
+     */
+    uint64_t load;
+    /**
+     * Reservations it holds.
+     */
+    uint32_t reservations;
+    /**
+     * Its place among those that are alike: the least is the one reserved least recently, before it those never
+     * reserved, in the order of registration. No two are alike.
+     */
+    uint64_t turn;
+} hive_candidate_t;
+
+/**
  * Settings of a registry. Set `size` to `sizeof(hive_config_t)` and the rest to zero: that is the default of every
  * setting. Later versions add fields at the end only; a library takes a struct of any version that says nothing it does
  * not know.
@@ -761,6 +1067,36 @@ typedef struct hive_config_t {
 } hive_config_t;
 
 /**
+ * Bounds on what a registry holds, as it was built.
+ */
+typedef struct hive_limits_t {
+    /**
+     * Hives known at once.
+     */
+    size_t hives;
+    /**
+     * Workers of all hives at once.
+     */
+    size_t workers;
+    /**
+     * Workers in one heartbeat.
+     */
+    size_t workers_per_hive;
+    /**
+     * Devices that one hive declares.
+     */
+    size_t devices_per_hive;
+    /**
+     * Models loaded somewhere at once.
+     */
+    size_t models;
+    /**
+     * Bytes of one JSON body.
+     */
+    size_t heartbeat_bytes;
+} hive_limits_t;
+
+/**
  * Memory of one hive; 1 GB = 10^9 bytes.
  */
 typedef struct hive_resources_t {
@@ -813,29 +1149,6 @@ typedef struct hive_eviction_t {
 } hive_eviction_t;
 
 /**
- * One worker that may be chosen; valid during the call it is given to.
- */
-typedef struct hive_candidate_t {
-    /**
-     * Its record, borrowed; `hive_worker_clone` keeps it.
-     */
-    const struct hive_worker_t *worker;
-    /**
-     * Its load: less is better. An order, not a measure: to be compared with others, and nothing else.
-     */
-    uint64_t load;
-    /**
-     * Reservations it holds.
-     */
-    uint32_t reservations;
-    /**
-     * Its place among those that are alike: the least is the one reserved least recently, before it those never
-     * reserved, in the order of registration. No two are alike.
-     */
-    uint64_t turn;
-} hive_candidate_t;
-
-/**
  * Scores a candidate: the lowest wins, of equal ones the one reserved least recently, as `turn` says. False, or a score that is NaN, passes it over.
  *
  * Called without any lock held, once for each candidate each time the registry asks, on the thread that picks. It may
@@ -843,6 +1156,14 @@ typedef struct hive_candidate_t {
  * must return: neither longjmp nor a C++ exception may leave it.
  */
 typedef bool (*hive_score_t)(void *user, const struct hive_candidate_t *candidate, double *out_score);
+
+/**
+ * Chooses among candidates: writes the place of one, as `hive_candidates_get` showed it. False chooses nobody. A place where
+ * there is nobody makes the registry ask again.
+ *
+ * Called as `hive_score_t` is, once each time the registry asks.
+ */
+typedef bool (*hive_choose_t)(void *user, const struct hive_candidates_t *candidates, size_t *out_at);
 
 /**
  * A way to choose, and what it needs. All zero is `HIVE_POLICY_LEAST_LOADED`.
@@ -861,9 +1182,13 @@ typedef struct hive_policy_t {
      */
     hive_score_t score;
     /**
-     * What `score` is given first.
+     * What `score` or `choose` is given first.
      */
     void *user;
+    /**
+     * What `HIVE_POLICY_CHOOSE` calls.
+     */
+    hive_choose_t choose;
 } hive_policy_t;
 
 /**
@@ -1057,9 +1382,17 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * A clock that shows `unix_ms`, milliseconds since 1970.
+ * A clock that shows `unix_ms`, milliseconds since 1970, and stands still.
  */
-enum hive_status_t hive_clock_new(int64_t unix_ms, struct hive_clock_t **out_clock);
+hive_status_t hive_clock_new(int64_t unix_ms, struct hive_clock_t **out_clock);
+
+/**
+ * A clock that asks the program. Refused, `user` remains the caller's, and `on_free` is not called.
+ *
+ * Errors: HIVE_NULL_ARGUMENT where a function is missing that may not be.
+ */
+hive_status_t hive_clock_new_of(const struct hive_clock_functions_t *functions,
+                                struct hive_clock_t **out_clock);
 
 /**
  * NULL does nothing.
@@ -1068,19 +1401,22 @@ void hive_clock_free(struct hive_clock_t *clock);
 
 /**
  * Lets so many milliseconds pass.
+ *
+ * Errors: HIVE_INVALID_ARGUMENT for a clock of the program, which nobody but it can move; so the two below.
  */
-enum hive_status_t hive_clock_advance(const struct hive_clock_t *clock, uint64_t ms);
+hive_status_t hive_clock_advance(const struct hive_clock_t *clock,
+                                 uint64_t ms);
 
 /**
  * Shows `unix_ms` from now on. Going forward, that much time passes; going back, only the wall clock moves.
  */
-enum hive_status_t hive_clock_set(const struct hive_clock_t *clock,
-                                  int64_t unix_ms);
+hive_status_t hive_clock_set(const struct hive_clock_t *clock,
+                             int64_t unix_ms);
 
 /**
  * Steps the wall clock while no time passes.
  */
-enum hive_status_t hive_clock_jump_wall(const struct hive_clock_t *clock, int64_t delta_ms);
+hive_status_t hive_clock_jump_wall(const struct hive_clock_t *clock, int64_t delta_ms);
 
 /**
  * What it shows, milliseconds since 1970; 0 for NULL.
@@ -1088,11 +1424,58 @@ enum hive_status_t hive_clock_jump_wall(const struct hive_clock_t *clock, int64_
 int64_t hive_clock_wall_ms(const struct hive_clock_t *clock);
 
 /**
+ * Takes the error of the last call of this thread that failed. HIVE_NONE if none has, or it was taken.
+ * `hive_last_error_message` goes on telling it.
+ */
+hive_status_t hive_error_take(struct hive_error_t **out_error);
+
+/**
+ * Takes the error of the last call through this handle that failed, on whatever thread it ran. HIVE_NONE if none has, or it
+ * was taken. For callers that do not stay on one thread, each of which has a handle of its own from
+ * `hive_registry_clone`. Calls through models, events, clocks and errors are not looked at: these take a NULL amiss,
+ * and else say all by their status.
+ */
+hive_status_t hive_registry_take_error(const struct hive_registry_t *registry,
+                                       struct hive_error_t **out_error);
+
+/**
+ * NULL does nothing.
+ */
+void hive_error_free(struct hive_error_t *error);
+
+/**
+ * What the call returned; HIVE_OK for NULL.
+ */
+hive_status_t hive_error_status(const struct hive_error_t *error);
+
+/**
+ * Field, value and bound in a sentence, in at most 512 bytes; empty for NULL.
+ */
+struct hive_str_t hive_error_message(const struct hive_error_t *error);
+
+/**
+ * What was refused: a field of a heartbeat by its path, "workers[3].url", a limit, a setting, an argument. False, and
+ * `out` not written, if it is about none, or a pointer is NULL; so the two below.
+ */
+bool hive_error_field(const struct hive_error_t *error,
+                      struct hive_str_t *out);
+
+/**
+ * The value that was refused: text in quotes, and its beginning only if it is long.
+ */
+bool hive_error_value(const struct hive_error_t *error, struct hive_str_t *out);
+
+/**
+ * What would have been accepted, in words: "1 to 256 bytes, not 300".
+ */
+bool hive_error_bound(const struct hive_error_t *error, struct hive_str_t *out);
+
+/**
  * A feed of changes from now on, which holds at most `capacity` unread events, at least 1.
  */
-enum hive_status_t hive_registry_subscribe(const struct hive_registry_t *registry,
-                                           size_t capacity,
-                                           struct hive_events_t **out_events);
+hive_status_t hive_registry_subscribe(const struct hive_registry_t *registry,
+                                      size_t capacity,
+                                      struct hive_events_t **out_events);
 
 /**
  * The next event, waiting for it for at most `timeout_ms`; 0 does not wait.
@@ -1100,10 +1483,10 @@ enum hive_status_t hive_registry_subscribe(const struct hive_registry_t *registr
  * Errors: HIVE_TIMEOUT if none came; HIVE_LAGGED if the reader lost some, the oldest first: how many is written to
  * `out_lost`, unless that is NULL; HIVE_CLOSED if the registry is gone and every event was read.
  */
-enum hive_status_t hive_events_next(const struct hive_events_t *events,
-                                    uint64_t timeout_ms,
-                                    struct hive_event_t **out_event,
-                                    uint64_t *out_lost);
+hive_status_t hive_events_next(const struct hive_events_t *events,
+                               uint64_t timeout_ms,
+                               struct hive_event_t **out_event,
+                               uint64_t *out_lost);
 
 /**
  * Ends the feed. No other call may be under way on it. NULL does nothing.
@@ -1147,38 +1530,73 @@ void hive_event_free(struct hive_event_t *event);
  *
  * Errors: HIVE_MALFORMED, also for what is not UTF-8; HIVE_INVALID_FIELD, HIVE_OVER_LIMIT.
  */
-enum hive_status_t hive_registry_ingest_json(const struct hive_registry_t *registry,
+hive_status_t hive_registry_ingest_json(const struct hive_registry_t *registry,
+                                        const char *body,
+                                        size_t body_len,
+                                        uint32_t *out_applied);
+
+/**
+ * The same of the plain form alone and of this hive alone.
+ */
+hive_status_t hive_registry_update_hive_state_json(const struct hive_registry_t *registry,
+                                                   const char *hive_id,
+                                                   size_t hive_id_len,
+                                                   const char *body,
+                                                   size_t body_len,
+                                                   uint32_t *out_applied);
+
+/**
+ * The same of the telemetry form alone.
+ */
+hive_status_t hive_registry_update_hive_json(const struct hive_registry_t *registry,
                                              const char *body,
                                              size_t body_len,
                                              uint32_t *out_applied);
 
 /**
+ * As `hive_registry_update_workers`, from a JSON array of processes.
+ */
+hive_status_t hive_registry_update_workers_json(const struct hive_registry_t *registry,
+                                                const char *hive_id,
+                                                size_t hive_id_len,
+                                                const char *workers,
+                                                size_t workers_len,
+                                                uint32_t *out_applied);
+
+/**
  * Applies a heartbeat of the hive `hive_id`, which must be the one it names; otherwise as
  * `hive_registry_ingest_json`. O(workers).
  */
-enum hive_status_t hive_registry_update_hive_state(const struct hive_registry_t *registry,
-                                                   const char *hive_id,
-                                                   size_t hive_id_len,
-                                                   const struct hive_heartbeat_t *heartbeat,
-                                                   uint32_t *out_applied);
+hive_status_t hive_registry_update_hive_state(const struct hive_registry_t *registry,
+                                              const char *hive_id,
+                                              size_t hive_id_len,
+                                              const struct hive_heartbeat_t *heartbeat,
+                                              uint32_t *out_applied);
+
+/**
+ * The same of the hive that the heartbeat names.
+ */
+hive_status_t hive_registry_ingest_payload(const struct hive_registry_t *registry,
+                                           const struct hive_heartbeat_t *heartbeat,
+                                           uint32_t *out_applied);
 
 /**
  * Applies a heartbeat in the telemetry form.
  */
-enum hive_status_t hive_registry_update_hive(const struct hive_registry_t *registry,
-                                             const struct hive_telemetry_t *telemetry,
-                                             uint32_t *out_applied);
+hive_status_t hive_registry_update_hive(const struct hive_registry_t *registry,
+                                        const struct hive_telemetry_t *telemetry,
+                                        uint32_t *out_applied);
 
 /**
  * Replaces a hive's workers by processes and counts it as heard now; what is known of the hive itself stays, and an
  * unknown hive is registered.
  */
-enum hive_status_t hive_registry_update_workers(const struct hive_registry_t *registry,
-                                                const char *hive_id,
-                                                size_t hive_id_len,
-                                                const struct hive_process_t *workers,
-                                                size_t workers_len,
-                                                uint32_t *out_applied);
+hive_status_t hive_registry_update_workers(const struct hive_registry_t *registry,
+                                           const char *hive_id,
+                                           size_t hive_id_len,
+                                           const struct hive_process_t *workers,
+                                           size_t workers_len,
+                                           uint32_t *out_applied);
 
 /**
  * How many there are; 0 for NULL.
@@ -1233,18 +1651,47 @@ bool hive_process_list_get(const struct hive_process_list_t *list,
 void hive_process_list_free(struct hive_process_list_t *list);
 
 /**
+ * How many there are; some may prove ineligible when looked at. 0 for NULL. O(1).
+ */
+size_t hive_candidates_len(const struct hive_candidates_t *candidates);
+
+/**
+ * The candidate at `at`; false if there are not so many. Its record is valid until the policy returns.
+ *
+ * One that proves ineligible leaves, and the last one takes its place, and is shown instead. So look from the last one
+ * down to 0: nobody is missed, though one may come twice. O(1), a short lock.
+ */
+bool hive_candidates_get(const struct hive_candidates_t *candidates,
+                         size_t at,
+                         struct hive_candidate_t *out);
+
+/**
+ * One drawn with equal chances, and its place, by the random numbers of the registry; false if there is nobody. O(1)
+ * expected.
+ */
+bool hive_candidates_random(const struct hive_candidates_t *candidates,
+                            size_t *out_at,
+                            struct hive_candidate_t *out);
+
+/**
  * An empty registry. `config` may be NULL: all defaults.
  *
  * Errors: HIVE_INVALID_CONFIG names the setting that is out of bounds.
  */
-enum hive_status_t hive_registry_new(const struct hive_config_t *config,
-                                     struct hive_registry_t **out_registry);
+hive_status_t hive_registry_new(const struct hive_config_t *config,
+                                struct hive_registry_t **out_registry);
 
 /**
  * Another handle on the same registry, to be freed like the first.
  */
-enum hive_status_t hive_registry_clone(const struct hive_registry_t *registry,
-                                       struct hive_registry_t **out_registry);
+hive_status_t hive_registry_clone(const struct hive_registry_t *registry,
+                                  struct hive_registry_t **out_registry);
+
+/**
+ * The bounds it was built with. O(1).
+ */
+hive_status_t hive_registry_limits(const struct hive_registry_t *registry,
+                                   struct hive_limits_t *out_limits);
 
 /**
  * Gives a handle back. The registry ends with the last of its handles, models and reservations; lists, workers, states
@@ -1256,205 +1703,213 @@ void hive_registry_free(struct hive_registry_t *registry);
 /**
  * One heartbeat's state, never a mixture of two. HIVE_NONE if the hive is not registered. O(1).
  */
-enum hive_status_t hive_registry_get_hive_state(const struct hive_registry_t *registry,
-                                                const char *hive_id,
-                                                size_t hive_id_len,
-                                                struct hive_state_t **out_state);
+hive_status_t hive_registry_get_hive_state(const struct hive_registry_t *registry,
+                                           const char *hive_id,
+                                           size_t hive_id_len,
+                                           struct hive_state_t **out_state);
+
+/**
+ * What a hive last said about itself, and its state, for the texts live as long as that. HIVE_NONE if it is not
+ * registered, or its newest heartbeat says nothing of it. O(1).
+ */
+hive_status_t hive_registry_get_hive(const struct hive_registry_t *registry,
+                                     const char *hive_id,
+                                     size_t hive_id_len,
+                                     struct hive_info_t *out_info,
+                                     struct hive_state_t **out_state);
 
 /**
  * Hives heard less than `max_age_ms` ago. O(hives log hives).
  */
-enum hive_status_t hive_registry_list_active_hives(const struct hive_registry_t *registry,
-                                                   int64_t max_age_ms,
-                                                   struct hive_id_list_t **out_ids);
+hive_status_t hive_registry_list_active_hives(const struct hive_registry_t *registry,
+                                              int64_t max_age_ms,
+                                              struct hive_id_list_t **out_ids);
 
 /**
  * Memory in use, total and free. HIVE_NONE if the hive is not registered. O(workers of the hive).
  */
-enum hive_status_t hive_registry_get_available_resources(const struct hive_registry_t *registry,
-                                                         const char *hive_id,
-                                                         size_t hive_id_len,
-                                                         struct hive_resources_t *out_resources);
+hive_status_t hive_registry_get_available_resources(const struct hive_registry_t *registry,
+                                                    const char *hive_id,
+                                                    size_t hive_id_len,
+                                                    struct hive_resources_t *out_resources);
 
 /**
  * Removes a hive and its workers from everything at once. HIVE_NONE if it was not there. For 10 minutes a heartbeat
  * made before the removal is dropped.
  */
-enum hive_status_t hive_registry_remove_hive(const struct hive_registry_t *registry,
-                                             const char *hive_id,
-                                             size_t hive_id_len);
+hive_status_t hive_registry_remove_hive(const struct hive_registry_t *registry,
+                                        const char *hive_id,
+                                        size_t hive_id_len);
 
 /**
  * All registered hives, live or not. O(hives log hives).
  */
-enum hive_status_t hive_registry_list_all_hives(const struct hive_registry_t *registry,
-                                                struct hive_id_list_t **out_ids);
+hive_status_t hive_registry_list_all_hives(const struct hive_registry_t *registry,
+                                           struct hive_id_list_t **out_ids);
 
 /**
  * How many workers the hive runs. HIVE_NONE if it is not registered. O(1).
  */
-enum hive_status_t hive_registry_get_worker_count(const struct hive_registry_t *registry,
-                                                  const char *hive_id,
-                                                  size_t hive_id_len,
-                                                  size_t *out_count);
+hive_status_t hive_registry_get_worker_count(const struct hive_registry_t *registry,
+                                             const char *hive_id,
+                                             size_t hive_id_len,
+                                             size_t *out_count);
 
 /**
  * Whether it was heard less than `max_age_ms` ago; false for one that is not registered. O(1).
  */
-enum hive_status_t hive_registry_is_hive_online(const struct hive_registry_t *registry,
-                                                const char *hive_id,
-                                                size_t hive_id_len,
-                                                int64_t max_age_ms,
-                                                bool *out_online);
+hive_status_t hive_registry_is_hive_online(const struct hive_registry_t *registry,
+                                           const char *hive_id,
+                                           size_t hive_id_len,
+                                           int64_t max_age_ms,
+                                           bool *out_online);
 
 /**
  * How many hives are registered, live or not. O(1).
  */
-enum hive_status_t hive_registry_hive_count(const struct hive_registry_t *registry,
-                                            size_t *out_count);
+hive_status_t hive_registry_hive_count(const struct hive_registry_t *registry, size_t *out_count);
 
 /**
  * Hives heard within the liveness window. O(hives log hives).
  */
-enum hive_status_t hive_registry_list_online_hives(const struct hive_registry_t *registry,
-                                                   struct hive_id_list_t **out_ids);
+hive_status_t hive_registry_list_online_hives(const struct hive_registry_t *registry,
+                                              struct hive_id_list_t **out_ids);
 
 /**
  * Online hives that, where they sent their status, are ready or busy and not unhealthy. O(hives log hives).
  */
-enum hive_status_t hive_registry_list_available_hives(const struct hive_registry_t *registry,
-                                                      struct hive_id_list_t **out_ids);
+hive_status_t hive_registry_list_available_hives(const struct hive_registry_t *registry,
+                                                 struct hive_id_list_t **out_ids);
 
 /**
  * How many hives were heard within the liveness window. O(hives).
  */
-enum hive_status_t hive_registry_count_online(const struct hive_registry_t *registry,
-                                              size_t *out_count);
+hive_status_t hive_registry_count_online(const struct hive_registry_t *registry, size_t *out_count);
 
 /**
  * How many hives are available. O(hives).
  */
-enum hive_status_t hive_registry_count_available(const struct hive_registry_t *registry,
-                                                 size_t *out_count);
+hive_status_t hive_registry_count_available(const struct hive_registry_t *registry,
+                                            size_t *out_count);
 
 /**
  * The worker of this id; where several hives have one, that on the hive heard last among live hives, else among all.
  * HIVE_NONE if nobody has. O(1).
  */
-enum hive_status_t hive_registry_get_worker(const struct hive_registry_t *registry,
-                                            const char *worker_id,
-                                            size_t worker_id_len,
-                                            struct hive_worker_t **out_worker);
+hive_status_t hive_registry_get_worker(const struct hive_registry_t *registry,
+                                       const char *worker_id,
+                                       size_t worker_id_len,
+                                       struct hive_worker_t **out_worker);
 
 /**
  * The worker of this id on this hive. HIVE_NONE if it has none. O(1) in the fleet.
  */
-enum hive_status_t hive_registry_get_worker_on(const struct hive_registry_t *registry,
-                                               const char *hive_id,
-                                               size_t hive_id_len,
-                                               const char *worker_id,
-                                               size_t worker_id_len,
-                                               struct hive_worker_t **out_worker);
+hive_status_t hive_registry_get_worker_on(const struct hive_registry_t *registry,
+                                          const char *hive_id,
+                                          size_t hive_id_len,
+                                          const char *worker_id,
+                                          size_t worker_id_len,
+                                          struct hive_worker_t **out_worker);
 
 /**
- * The worker of this id, for its url, which `hive_worker_url` tells; HIVE_NONE if nobody has this id, or it has no
- * url. O(1).
+ * Where the worker of this id, chosen as by `hive_registry_get_worker`, takes requests. HIVE_NONE if nobody has this id,
+ * or it has no url. O(1).
  */
-enum hive_status_t hive_registry_get_worker_url(const struct hive_registry_t *registry,
-                                                const char *worker_id,
-                                                size_t worker_id_len,
-                                                struct hive_worker_t **out_worker);
+hive_status_t hive_registry_get_worker_url(const struct hive_registry_t *registry,
+                                           const char *worker_id,
+                                           size_t worker_id_len,
+                                           struct hive_text_t **out_url);
 
 /**
  * All workers, live or not. O(workers + hives log hives), as all lists of workers but those named otherwise.
  */
-enum hive_status_t hive_registry_list_all_workers(const struct hive_registry_t *registry,
-                                                  struct hive_worker_list_t **out_workers);
+hive_status_t hive_registry_list_all_workers(const struct hive_registry_t *registry,
+                                             struct hive_worker_list_t **out_workers);
 
 /**
  * Workers whose state is "Idle". As all functions named `find_`: under HIVE_STALE_EXCLUDE of live hives only, for they
  * tell who could be given work. O(k log k) in them.
  */
-enum hive_status_t hive_registry_find_idle_workers(const struct hive_registry_t *registry,
-                                                   struct hive_worker_list_t **out_workers);
+hive_status_t hive_registry_find_idle_workers(const struct hive_registry_t *registry,
+                                              struct hive_worker_list_t **out_workers);
 
 /**
  * Workers that have the model loaded. O(k log k) in them.
  */
-enum hive_status_t hive_registry_find_workers_by_model(const struct hive_registry_t *registry,
-                                                       const char *model_id,
-                                                       size_t model_id_len,
-                                                       struct hive_worker_list_t **out_workers);
+hive_status_t hive_registry_find_workers_by_model(const struct hive_registry_t *registry,
+                                                  const char *model_id,
+                                                  size_t model_id_len,
+                                                  struct hive_worker_list_t **out_workers);
 
 /**
  * The same as `hive_registry_find_workers_by_model`, by its other name.
  */
-enum hive_status_t hive_registry_find_workers_with_model(const struct hive_registry_t *registry,
-                                                         const char *model_id,
-                                                         size_t model_id_len,
-                                                         struct hive_worker_list_t **out_workers);
+hive_status_t hive_registry_find_workers_with_model(const struct hive_registry_t *registry,
+                                                    const char *model_id,
+                                                    size_t model_id_len,
+                                                    struct hive_worker_list_t **out_workers);
 
 /**
  * Workers that compute on `backend`; ASCII case does not matter.
  */
-enum hive_status_t hive_registry_find_workers_by_backend(const struct hive_registry_t *registry,
-                                                         const char *backend,
-                                                         size_t backend_len,
-                                                         struct hive_worker_list_t **out_workers);
+hive_status_t hive_registry_find_workers_by_backend(const struct hive_registry_t *registry,
+                                                    const char *backend,
+                                                    size_t backend_len,
+                                                    struct hive_worker_list_t **out_workers);
 
 /**
  * How many workers all hives run, live or not. O(1).
  */
-enum hive_status_t hive_registry_total_worker_count(const struct hive_registry_t *registry,
-                                                    size_t *out_count);
+hive_status_t hive_registry_total_worker_count(const struct hive_registry_t *registry,
+                                               size_t *out_count);
 
 /**
  * The hive's workers, by worker id; an empty list if it is not registered. O(workers of the hive).
  */
-enum hive_status_t hive_registry_get_workers_on_hive(const struct hive_registry_t *registry,
-                                                     const char *hive_id,
-                                                     size_t hive_id_len,
-                                                     struct hive_worker_list_t **out_workers);
+hive_status_t hive_registry_get_workers_on_hive(const struct hive_registry_t *registry,
+                                                const char *hive_id,
+                                                size_t hive_id_len,
+                                                struct hive_worker_list_t **out_workers);
 
 /**
  * Workers whose device has at least `vram_mb` units of 1,048,576 bytes free, as reported.
  */
-enum hive_status_t hive_registry_find_workers_with_capacity(const struct hive_registry_t *registry,
-                                                            uint64_t vram_mb,
-                                                            struct hive_worker_list_t **out_workers);
+hive_status_t hive_registry_find_workers_with_capacity(const struct hive_registry_t *registry,
+                                                       uint64_t vram_mb,
+                                                       struct hive_worker_list_t **out_workers);
 
 /**
  * What a hive sent of its processes; an empty list if it sends the plain form, HIVE_NONE if it is not registered.
  * O(workers of the hive).
  */
-enum hive_status_t hive_registry_get_workers(const struct hive_registry_t *registry,
-                                             const char *hive_id,
-                                             size_t hive_id_len,
-                                             struct hive_process_list_t **out_processes);
+hive_status_t hive_registry_get_workers(const struct hive_registry_t *registry,
+                                        const char *hive_id,
+                                        size_t hive_id_len,
+                                        struct hive_process_list_t **out_processes);
 
 /**
  * What all hives sent of their processes.
  */
-enum hive_status_t hive_registry_get_all_workers(const struct hive_registry_t *registry,
-                                                 struct hive_process_list_t **out_processes);
+hive_status_t hive_registry_get_all_workers(const struct hive_registry_t *registry,
+                                            struct hive_process_list_t **out_processes);
 
 /**
  * Removes hives not heard for `max_age_ms`; in a fleet of 8 or more at most 15 % of it, and for a while nothing when
  * over half is silent. `out_eviction` may be NULL. O(hives + workers of those removed).
  */
-enum hive_status_t hive_registry_evict_stale(const struct hive_registry_t *registry,
-                                             uint64_t max_age_ms,
-                                             struct hive_eviction_t *out_eviction);
+hive_status_t hive_registry_evict_stale(const struct hive_registry_t *registry,
+                                        uint64_t max_age_ms,
+                                        struct hive_eviction_t *out_eviction);
 
 /**
  * The best worker for the model: healthy before degraded, the lowest load, then the one reserved least recently; an
  * idle worker of any model if none that has it loaded may be picked; HIVE_NONE if there is none. Counts nothing: see
  * `hive_registry_reserve_worker_for_model`. O(1), waits for nobody, allocates nothing.
  */
-enum hive_status_t hive_registry_find_best_worker_for_model(const struct hive_registry_t *registry,
-                                                            const char *model_id,
-                                                            size_t model_id_len,
-                                                            struct hive_worker_t **out_worker);
+hive_status_t hive_registry_find_best_worker_for_model(const struct hive_registry_t *registry,
+                                                       const char *model_id,
+                                                       size_t model_id_len,
+                                                       struct hive_worker_t **out_worker);
 
 /**
  * Chooses by another policy; NULL is the default rule. If the one it chose has gone it is asked again, 64 times at most.
@@ -1462,21 +1917,21 @@ enum hive_status_t hive_registry_find_best_worker_for_model(const struct hive_re
  *
  * Errors: HIVE_INVALID_ARGUMENT.
  */
-enum hive_status_t hive_registry_pick(const struct hive_registry_t *registry,
-                                      const char *model_id,
-                                      size_t model_id_len,
-                                      const struct hive_policy_t *policy,
-                                      struct hive_worker_t **out_worker);
+hive_status_t hive_registry_pick(const struct hive_registry_t *registry,
+                                 const char *model_id,
+                                 size_t model_id_len,
+                                 const struct hive_policy_t *policy,
+                                 struct hive_worker_t **out_worker);
 
 /**
  * Chooses as `hive_registry_find_best_worker_for_model` and counts the reservation in one step, so that a burst
  * spreads; the worker's max_concurrency is never exceeded. HIVE_NONE if no place is free. O(log n) in the workers of
  * the model.
  */
-enum hive_status_t hive_registry_reserve_worker_for_model(const struct hive_registry_t *registry,
-                                                          const char *model_id,
-                                                          size_t model_id_len,
-                                                          struct hive_reservation_t **out_reservation);
+hive_status_t hive_registry_reserve_worker_for_model(const struct hive_registry_t *registry,
+                                                     const char *model_id,
+                                                     size_t model_id_len,
+                                                     struct hive_reservation_t **out_reservation);
 
 /**
  * Chooses by another policy, as `hive_registry_pick`, and counts the reservation: of whom it chose, if a place is free
@@ -1484,11 +1939,11 @@ enum hive_status_t hive_registry_reserve_worker_for_model(const struct hive_regi
  *
  * Errors: HIVE_INVALID_ARGUMENT.
  */
-enum hive_status_t hive_registry_reserve_with(const struct hive_registry_t *registry,
-                                              const char *model_id,
-                                              size_t model_id_len,
-                                              const struct hive_policy_t *policy,
-                                              struct hive_reservation_t **out_reservation);
+hive_status_t hive_registry_reserve_with(const struct hive_registry_t *registry,
+                                         const char *model_id,
+                                         size_t model_id_len,
+                                         const struct hive_policy_t *policy,
+                                         struct hive_reservation_t **out_reservation);
 
 /**
  * The worker as it was when it was chosen, borrowed from the reservation; NULL for NULL.
@@ -1504,35 +1959,37 @@ void hive_reservation_free(struct hive_reservation_t *reservation);
  * Reserves for a holder elsewhere, until `lease_ms` have passed. `out_worker` may be NULL, else becomes the chosen
  * worker, owned. HIVE_NONE if no place is free.
  */
-enum hive_status_t hive_registry_reserve_detached(const struct hive_registry_t *registry,
-                                                  const char *model_id,
-                                                  size_t model_id_len,
-                                                  uint64_t lease_ms,
-                                                  struct hive_lease_t *out_lease,
-                                                  struct hive_worker_t **out_worker);
+hive_status_t hive_registry_reserve_detached(const struct hive_registry_t *registry,
+                                             const char *model_id,
+                                             size_t model_id_len,
+                                             uint64_t lease_ms,
+                                             struct hive_lease_t *out_lease,
+                                             struct hive_worker_t **out_worker);
 
 /**
- * Lets a lease run for `lease_ms` from now. HIVE_NONE if it has run out, was released, or its worker has gone.
+ * Lets a lease run for `lease_ms` from now; when it runs out is written to `out_expires_at_ms`, milliseconds since 1970,
+ * unless that is NULL. HIVE_NONE if it has run out, was released, or its worker has gone.
  */
-enum hive_status_t hive_registry_renew_lease(const struct hive_registry_t *registry,
-                                             uint64_t lease_id,
-                                             uint64_t lease_ms);
+hive_status_t hive_registry_renew_lease(const struct hive_registry_t *registry,
+                                        uint64_t lease_id,
+                                        uint64_t lease_ms,
+                                        int64_t *out_expires_at_ms);
 
 /**
  * Ends a lease. HIVE_NONE if it has run out, was released, or its worker has gone.
  */
-enum hive_status_t hive_registry_release_lease(const struct hive_registry_t *registry,
-                                               uint64_t lease_id);
+hive_status_t hive_registry_release_lease(const struct hive_registry_t *registry,
+                                          uint64_t lease_id);
 
 /**
  * Looks a model up once.
  *
  * Errors: HIVE_INVALID_FIELD for a name that no worker may have, HIVE_OVER_LIMIT for one model too many.
  */
-enum hive_status_t hive_registry_model(const struct hive_registry_t *registry,
-                                       const char *model_id,
-                                       size_t model_id_len,
-                                       struct hive_model_t **out_model);
+hive_status_t hive_registry_model(const struct hive_registry_t *registry,
+                                  const char *model_id,
+                                  size_t model_id_len,
+                                  struct hive_model_t **out_model);
 
 /**
  * Its name, valid as long as the model; empty for NULL.
@@ -1542,14 +1999,14 @@ struct hive_str_t hive_model_id(const struct hive_model_t *model);
 /**
  * As `hive_registry_find_best_worker_for_model`.
  */
-enum hive_status_t hive_model_find_best_worker(const struct hive_model_t *model,
-                                               struct hive_worker_t **out_worker);
+hive_status_t hive_model_find_best_worker(const struct hive_model_t *model,
+                                          struct hive_worker_t **out_worker);
 
 /**
  * As `hive_registry_reserve_worker_for_model`.
  */
-enum hive_status_t hive_model_reserve_worker(const struct hive_model_t *model,
-                                             struct hive_reservation_t **out_reservation);
+hive_status_t hive_model_reserve_worker(const struct hive_model_t *model,
+                                        struct hive_reservation_t **out_reservation);
 
 /**
  * NULL does nothing.
@@ -1560,11 +2017,11 @@ void hive_model_free(struct hive_model_t *model);
  * Tells why a pick goes where it goes. `out_pick` may be NULL, else becomes what the pick would be, owned, or NULL if
  * it would be nobody. O(workers of the model + idle workers).
  */
-enum hive_status_t hive_registry_explain(const struct hive_registry_t *registry,
-                                         const char *model_id,
-                                         size_t model_id_len,
-                                         struct hive_explanation_t *out_explanation,
-                                         struct hive_worker_t **out_pick);
+hive_status_t hive_registry_explain(const struct hive_registry_t *registry,
+                                    const char *model_id,
+                                    size_t model_id_len,
+                                    struct hive_explanation_t *out_explanation,
+                                    struct hive_worker_t **out_pick);
 
 /**
  * Another owner of the same record; NULL for NULL. O(1), allocates nothing.
@@ -1612,6 +2069,13 @@ size_t hive_state_worker_count(const struct hive_state_t *state);
 const struct hive_worker_t *hive_state_worker(const struct hive_state_t *state, size_t at);
 
 /**
+ * Its worker of this id, borrowed from the state; NULL if it has none, or `worker_id` is no text. O(log workers).
+ */
+const struct hive_worker_t *hive_state_worker_by_id(const struct hive_state_t *state,
+                                                    const char *worker_id,
+                                                    size_t worker_id_len);
+
+/**
  * What the hive said about itself; false if it sends the plain form. Its texts live as long as the state.
  */
 bool hive_state_info(const struct hive_state_t *state,
@@ -1630,8 +2094,8 @@ bool hive_state_device(const struct hive_state_t *state, size_t at, struct hive_
 /**
  * A copy of everything. O(hives log hives + workers).
  */
-enum hive_status_t hive_registry_snapshot(const struct hive_registry_t *registry,
-                                          struct hive_snapshot_t **out_snapshot);
+hive_status_t hive_registry_snapshot(const struct hive_registry_t *registry,
+                                     struct hive_snapshot_t **out_snapshot);
 
 /**
  * NULL does nothing.
@@ -1680,16 +2144,16 @@ bool hive_snapshot_worker(const struct hive_snapshot_t *snapshot,
 /**
  * Counters, and heartbeat statistics of each hive. O(hives log hives).
  */
-enum hive_status_t hive_registry_stats(const struct hive_registry_t *registry,
-                                       struct hive_stats_t **out_stats);
+hive_status_t hive_registry_stats(const struct hive_registry_t *registry,
+                                  struct hive_stats_t **out_stats);
 
 /**
  * Heartbeat statistics of one hive. HIVE_NONE if it is not registered. O(1).
  */
-enum hive_status_t hive_registry_hive_stats(const struct hive_registry_t *registry,
-                                            const char *hive_id,
-                                            size_t hive_id_len,
-                                            struct hive_hive_stats_t *out_stats);
+hive_status_t hive_registry_hive_stats(const struct hive_registry_t *registry,
+                                       const char *hive_id,
+                                       size_t hive_id_len,
+                                       struct hive_hive_stats_t *out_stats);
 
 /**
  * The counters; false for NULL.
@@ -1713,7 +2177,8 @@ void hive_stats_free(struct hive_stats_t *stats);
 
 /**
  * Why the last call of this thread that failed did: field, value and bound, in at most 512 bytes. Empty if none has
- * failed. Valid until the next call of this thread that fails.
+ * failed. Valid until the next call of this thread that fails. Callers that do not stay on one thread ask
+ * `hive_registry_take_error`.
  */
 struct hive_str_t hive_last_error_message(void);
 
@@ -1728,15 +2193,25 @@ struct hive_str_t hive_status_name(uint32_t status);
  *
  * Errors: HIVE_SYSTEM if the system refuses the thread.
  */
-enum hive_status_t hive_registry_spawn_sweeper(const struct hive_registry_t *registry,
-                                               uint64_t every_ms,
-                                               uint64_t max_age_ms,
-                                               struct hive_sweeper_t **out_sweeper);
+hive_status_t hive_registry_spawn_sweeper(const struct hive_registry_t *registry,
+                                          uint64_t every_ms,
+                                          uint64_t max_age_ms,
+                                          struct hive_sweeper_t **out_sweeper);
 
 /**
  * Stops the thread and waits for it. NULL does nothing.
  */
 void hive_sweeper_free(struct hive_sweeper_t *sweeper);
+
+/**
+ * The text, valid as long as the handle; empty for NULL.
+ */
+struct hive_str_t hive_text_str(const struct hive_text_t *text);
+
+/**
+ * NULL does nothing.
+ */
+void hive_text_free(struct hive_text_t *text);
 
 /**
  * Of the library: "0.1.0". Valid for ever.
@@ -1849,12 +2324,16 @@ extern "C" {
 #endif
 
 /** The view of a NUL-terminated string, for arguments and fields; its ptr is NULL for NULL. */
+#ifdef HIVE_NO_INLINE
+hive_str_t hive_str(const char *text);
+#else
 static inline hive_str_t hive_str(const char *text) {
     hive_str_t view;
     view.ptr = text;
     view.len = text ? strlen(text) : 0;
     return view;
 }
+#endif
 
 #ifdef __cplusplus
 }

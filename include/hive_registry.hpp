@@ -10,7 +10,8 @@
 /// - A std::string_view, a view (WorkerView, StateView) and a range live as long as the owner they came from.
 ///   `auto url = registry.get_worker("w")->url();` dangles, as the worker is gone at the semicolon; and so does
 ///   `for (auto worker : registry.get_hive_state("h")->workers())`. Name the owner first. What the compiler can see it
-///   refuses.
+///   refuses: views of a temporary owner, and a temporary reservation altogether, which is given back at the semicolon.
+/// - Whoever has called this library and forks may only exec in the child.
 #ifndef HIVE_REGISTRY_HPP
 #define HIVE_REGISTRY_HPP
 
@@ -60,13 +61,32 @@ inline std::string_view last_error_message() noexcept {
 /// A call failed; what() says field, value and bound.
 class Error : public std::runtime_error {
 public:
-    /// Takes the message of the call that just failed on this thread.
-    explicit Error(hive_status_t status) : std::runtime_error(std::string(last_error_message())), status_(status) {}
+    /// Takes the error of the call that just failed on this thread.
+    explicit Error(hive_status_t status) : std::runtime_error(std::string(last_error_message())), status_(status) {
+        hive_error_t* taken = nullptr;
+        if (hive_error_take(&taken) == HIVE_OK) {
+            error_.reset(taken, hive_error_free);
+        }
+    }
 
     hive_status_t status() const noexcept { return status_; }
+    /// What was refused, where it is about something: a field of a heartbeat by its path, a limit, a setting, an argument.
+    /// A view, as the two below; lives as long as the error and its copies.
+    std::optional<std::string_view> field() const noexcept { return part(hive_error_field); }
+    /// The value that was refused: text in quotes, and its beginning only if it is long.
+    std::optional<std::string_view> value() const noexcept { return part(hive_error_value); }
+    /// What would have been accepted, in words.
+    std::optional<std::string_view> bound() const noexcept { return part(hive_error_bound); }
 
 private:
+    template <class Function>
+    std::optional<std::string_view> part(Function function) const noexcept {
+        hive_str_t text{};
+        return function(error_.get(), &text) ? std::optional(std::string_view(text.ptr, text.len)) : std::nullopt;
+    }
+
     hive_status_t status_;
+    std::shared_ptr<hive_error_t> error_;
 };
 
 /// The reader of events was too slow and lost some: resync from a snapshot.
@@ -164,6 +184,8 @@ private:
     };
     std::unique_ptr<T, Deleter> raw_;
 };
+
+using Text = Handle<hive_text_t, hive_text_free>;
 
 /// Borrows a handle of C.
 template <class T>
@@ -391,6 +413,9 @@ using Totals = hive_totals_t;
 /// What an eviction pass did.
 using Eviction = hive_eviction_t;
 
+/// Bounds on what a registry holds.
+using Limits = hive_limits_t;
+
 /// Memory of one hive: hive_resources_t.
 struct Resources {
     float vram_used_gb = 0, ram_used_gb = 0;
@@ -571,6 +596,23 @@ class Worker : public detail::Handle<hive_worker_t, hive_worker_free>, public de
 public:
     using Handle::Handle;
 
+    auto hive_id() const& noexcept { return WorkerFields::hive_id(); }
+    auto id() const& noexcept { return WorkerFields::id(); }
+    auto state() const& noexcept { return WorkerFields::state(); }
+    auto health_status() const& noexcept { return WorkerFields::health_status(); }
+    auto url() const& noexcept { return WorkerFields::url(); }
+    auto model_id() const& noexcept { return WorkerFields::model_id(); }
+    auto backend() const& noexcept { return WorkerFields::backend(); }
+    auto process() const& noexcept { return WorkerFields::process(); }
+    void hive_id() const&& = delete;
+    void id() const&& = delete;
+    void state() const&& = delete;
+    void health_status() const&& = delete;
+    void url() const&& = delete;
+    void model_id() const&& = delete;
+    void backend() const&& = delete;
+    void process() const&& = delete;
+
     operator WorkerView() const& noexcept { return WorkerView(get()); }
     operator WorkerView() const&& = delete;
 };
@@ -650,6 +692,11 @@ public:
     std::size_t worker_count() const noexcept { return hive_state_worker_count(raw()); }
     /// Its workers, by worker id.
     Range<StateWorkerItems> workers() const noexcept { return Range<StateWorkerItems>(raw()); }
+    /// That of this id.
+    std::optional<WorkerView> worker(std::string_view worker_id) const noexcept {
+        const WorkerView view(hive_state_worker_by_id(raw(), ptr(worker_id), worker_id.size()));
+        return view ? std::optional(view) : std::nullopt;
+    }
     /// What the hive said about itself, if it sends the telemetry form.
     auto info() const noexcept { return told<hive_info_t>(hive_state_info, raw()); }
     /// The devices that the hive declared, if it told.
@@ -677,9 +724,15 @@ class State : public detail::Handle<hive_state_t, hive_state_free>, public detai
 public:
     using Handle::Handle;
 
+    auto hive_id() const& noexcept { return StateFields::hive_id(); }
     auto workers() const& noexcept { return StateFields::workers(); }
+    auto worker(std::string_view worker_id) const& noexcept { return StateFields::worker(worker_id); }
+    auto info() const& noexcept { return StateFields::info(); }
     auto devices() const& noexcept { return StateFields::devices(); }
+    void hive_id() const&& = delete;
     void workers() const&& = delete;
+    void worker(std::string_view) const&& = delete;
+    void info() const&& = delete;
     void devices() const&& = delete;
 
     operator StateView() const& noexcept { return StateView(get()); }
@@ -690,6 +743,12 @@ template <class Self>
 State detail::StateFields<Self>::keep() const noexcept {
     return State(hive_state_clone(raw()));
 }
+
+/// What a hive said about itself, and the state that its texts live in.
+struct Hive {
+    HiveInfo info;
+    State state;
+};
 
 // === snapshots ===
 
@@ -786,7 +845,8 @@ public:
     EventKind kind() const noexcept { return static_cast<EventKind>(hive_event_kind(get())); }
     std::uint64_t sequence() const noexcept { return hive_event_sequence(get()); }
     std::uint64_t version() const noexcept { return hive_event_version(get()); }
-    std::string_view hive_id() const noexcept { return detail::from_c(hive_event_hive_id(get())); }
+    std::string_view hive_id() const& noexcept { return detail::from_c(hive_event_hive_id(get())); }
+    void hive_id() const&& = delete;
     /// The worker that was added, changed or removed; none for an event of a hive.
     std::optional<WorkerView> worker() const& noexcept {
         const WorkerView view(hive_event_worker(get()));
@@ -829,7 +889,39 @@ struct Candidate {
     std::uint64_t turn;
 };
 
-/// A way to choose. Another is anything that takes a const Candidate& and gives a std::optional<double>.
+/// All who may be chosen: hive_candidates_t; valid during the call it is given to.
+class Candidates {
+public:
+    explicit Candidates(const hive_candidates_t* raw) noexcept : raw_(raw) {}
+    Candidates(const Candidates&) = delete;
+    Candidates& operator=(const Candidates&) = delete;
+
+    /// Some may prove ineligible when looked at.
+    std::size_t size() const noexcept { return hive_candidates_len(raw_); }
+    bool empty() const noexcept { return size() == 0; }
+    /// The one at `at`; none if there are not so many. Look from the last one down to 0: one that proves ineligible leaves,
+    /// and the last one takes its place.
+    std::optional<Candidate> get(std::size_t at) const noexcept {
+        hive_candidate_t it;
+        return hive_candidates_get(raw_, at, &it) ? std::optional(one(it)) : std::nullopt;
+    }
+    /// One drawn with equal chances, and its place; none if there is nobody.
+    std::optional<std::pair<std::size_t, Candidate>> random() const noexcept {
+        std::size_t at = 0;
+        hive_candidate_t it;
+        return hive_candidates_random(raw_, &at, &it) ? std::optional(std::pair(at, one(it))) : std::nullopt;
+    }
+
+private:
+    static Candidate one(const hive_candidate_t& it) noexcept {
+        return {WorkerView(it.worker), it.load, it.reservations, it.turn};
+    }
+
+    const hive_candidates_t* raw_;
+};
+
+/// A way to choose. Others are whatever takes a const Candidate& and gives a std::optional<double>, its score, or takes
+/// a const Candidates& and gives a std::optional<std::size_t>, the place of one.
 class Policy {
 public:
     static Policy least_loaded() noexcept { return Policy(HIVE_POLICY_LEAST_LOADED); }
@@ -844,7 +936,7 @@ public:
 
 private:
     explicit Policy(hive_policy_kind_t kind, std::uint32_t choices = 0) noexcept
-        : policy_{static_cast<std::uint32_t>(kind), choices, nullptr, nullptr} {}
+        : policy_{static_cast<std::uint32_t>(kind), choices, nullptr, nullptr, nullptr} {}
     hive_policy_t policy_;
 };
 
@@ -855,6 +947,8 @@ template <class Score>
 struct Scorer {
     Score& score;
     std::exception_ptr thrown;
+
+    hive_policy_t policy() noexcept { return {HIVE_POLICY_SCORE, 0, call, this, nullptr}; }
 
     static bool call(void* user, const hive_candidate_t* it, double* out_score) noexcept {
         Scorer& self = *static_cast<Scorer*>(user);
@@ -873,8 +967,39 @@ struct Scorer {
     }
 };
 
-template <class Score>
-using IfScore = std::enable_if_t<std::is_invocable_r_v<std::optional<double>, Score&, const Candidate&>, int>;
+/// The same of one that chooses among all.
+template <class Choose>
+struct Chooser {
+    Choose& choose;
+    std::exception_ptr thrown;
+
+    hive_policy_t policy() noexcept { return {HIVE_POLICY_CHOOSE, 0, nullptr, this, call}; }
+
+    static bool call(void* user, const hive_candidates_t* raw, std::size_t* out_at) noexcept {
+        Chooser& self = *static_cast<Chooser*>(user);
+        if (self.thrown) {
+            return false;
+        }
+        try {
+            const std::optional<std::size_t> at = self.choose(Candidates(raw));
+            *out_at = at.value_or(0);
+            return at.has_value();
+        } catch (...) {
+            self.thrown = std::current_exception();
+            return false;
+        }
+    }
+};
+
+template <class Callable>
+using IsScore = std::is_invocable_r<std::optional<double>, Callable&, const Candidate&>;
+template <class Callable>
+using IsChoose = std::is_invocable_r<std::optional<std::size_t>, Callable&, const Candidates&>;
+/// A callable that takes either is asked for scores.
+template <class Callable>
+using IfPolicy = std::enable_if_t<std::disjunction_v<IsScore<Callable>, IsChoose<Callable>>, int>;
+template <class Callable>
+using Caller = std::conditional_t<IsScore<Callable>::value, Scorer<Callable>, Chooser<Callable>>;
 
 }  // namespace detail
 
@@ -886,6 +1011,17 @@ public:
     /// As it was when it was chosen.
     WorkerView worker() const& noexcept { return WorkerView(hive_reservation_worker(get())); }
     WorkerView worker() const&& = delete;
+};
+
+/// A std::optional<Reservation>, into which nobody looks where it is a temporary.
+class Reserved : public std::optional<Reservation> {
+public:
+    Reserved() = default;
+    Reserved(std::optional<Reservation>&& held) noexcept : optional(std::move(held)) {}
+
+    Reservation* operator->() & noexcept { return optional::operator->(); }
+    const Reservation* operator->() const& noexcept { return optional::operator->(); }
+    const Reservation* operator->() const&& = delete;
 };
 
 /// A reservation that ends by itself; a description, which gives nothing back.
@@ -901,11 +1037,12 @@ class Model : public detail::Handle<hive_model_t, hive_model_free> {
 public:
     using Handle::Handle;
 
-    std::string_view id() const noexcept { return detail::from_c(hive_model_id(get())); }
+    std::string_view id() const& noexcept { return detail::from_c(hive_model_id(get())); }
+    void id() const&& = delete;
     std::optional<Worker> find_best_worker() const {
         return detail::found<Worker>(hive_model_find_best_worker, get());
     }
-    [[nodiscard]] std::optional<Reservation> reserve_worker() const {
+    [[nodiscard]] Reserved reserve_worker() const {
         return detail::found<Reservation>(hive_model_reserve_worker, get());
     }
 };
@@ -917,10 +1054,19 @@ struct Explanation : hive_explanation_t {
 
 // === the registry ===
 
-/// A clock that stands still until it is told to move; the registries that go by it keep its time.
-class ManualClock : public detail::Handle<hive_clock_t, hive_clock_free> {
+/// A source of time; the registries that go by it keep its time.
+class Clock : public detail::Handle<hive_clock_t, hive_clock_free> {
 public:
-    explicit ManualClock(Time start) : Handle(detail::made<Handle>(hive_clock_new, start.time_since_epoch().count())) {}
+    using Handle::Handle;
+
+    /// What it shows.
+    Time wall() const noexcept { return detail::time(hive_clock_wall_ms(get())); }
+};
+
+/// A clock that stands still until it is told to move.
+class ManualClock : public Clock {
+public:
+    explicit ManualClock(Time start) : Clock(detail::made<Clock>(hive_clock_new, start.time_since_epoch().count())) {}
 
     /// Less than nothing counts as nothing.
     void advance(milliseconds by) const { detail::check(hive_clock_advance(get(), detail::to_c(by))); }
@@ -928,7 +1074,44 @@ public:
     void set(Time time) const { detail::check(hive_clock_set(get(), time.time_since_epoch().count())); }
     /// Steps the wall clock while no time passes.
     void jump_wall(milliseconds by) const { detail::check(hive_clock_jump_wall(get(), by.count())); }
-    Time wall() const noexcept { return detail::time(hive_clock_wall_ms(get())); }
+};
+
+/// A clock that asks a Source, which has `Time wall()` and `milliseconds monotonic()` and may have `void refresh()`: const,
+/// noexcept, and called from any thread at once. The source lives as long as this or a registry that goes by it.
+template <class Source>
+class SourceClock : public Clock {
+public:
+    explicit SourceClock(Source source) : Clock(make(std::make_unique<const Source>(std::move(source)))) {}
+
+private:
+    static_assert(noexcept(std::declval<const Source&>().wall()) && noexcept(std::declval<const Source&>().monotonic()),
+                  "nothing may be thrown through C");
+
+    template <class T, class = void>
+    struct Refresh {
+        static constexpr void (*call)(void*) = nullptr;
+    };
+    template <class T>
+    struct Refresh<T, std::void_t<decltype(std::declval<const T&>().refresh())>> {
+        static_assert(noexcept(std::declval<const T&>().refresh()), "nothing may be thrown through C");
+        static void call(void* it) noexcept { static_cast<const T*>(it)->refresh(); }
+    };
+
+    static Clock make(std::unique_ptr<const Source> source) {
+        hive_clock_functions_t functions{};
+        functions.user = const_cast<Source*>(source.get());
+        functions.wall_ms = [](void* it) noexcept -> std::int64_t {
+            return static_cast<const Source*>(it)->wall().time_since_epoch().count();
+        };
+        functions.monotonic_ms = [](void* it) noexcept -> std::int64_t {
+            return milliseconds(static_cast<const Source*>(it)->monotonic()).count();
+        };
+        functions.refresh = Refresh<Source>::call;
+        functions.on_free = [](void* it) noexcept { delete static_cast<const Source*>(it); };
+        Clock clock = detail::made<Clock>(hive_clock_new_of, &functions);
+        static_cast<void>(source.release());
+        return clock;
+    }
 };
 
 /// Evicts silent hives from time to time until it is destroyed.
@@ -947,7 +1130,7 @@ struct Config {
     std::optional<float> assumed_vram_gb, assumed_ram_gb;
     std::optional<std::uint64_t> seed;
     /// None for the system's. Need not outlive the registry.
-    const ManualClock* clock = nullptr;
+    const Clock* clock = nullptr;
     std::optional<std::uint64_t> max_devices_per_hive;
     std::optional<std::uint32_t> assumed_concurrency;
     std::optional<std::uint64_t> tie_seed;
@@ -958,8 +1141,12 @@ class Registry : public detail::Handle<hive_registry_t, hive_registry_free> {
 public:
     using Handle::Handle;
 
-    explicit Registry(const Config& config = {}) : Handle(make(config)) {}
+    /// Of all defaults. Not explicit: a struct that has one may be made by `{}`.
+    Registry() : Registry(Config{}) {}
+    explicit Registry(const Config& config) : Handle(make(config)) {}
 
+    /// The bounds it was built with.
+    Limits limits() const { return *detail::value<Limits>(hive_registry_limits, get()); }
     /// Another handle on the same registry, which ends with its last one.
     [[nodiscard]] Registry clone() const { return detail::made<Registry>(hive_registry_clone, get()); }
 
@@ -968,20 +1155,29 @@ public:
     Applied ingest_json(std::string_view body) const {
         return applied(hive_registry_ingest_json, detail::ptr(body), body.size());
     }
+    /// Of the plain form alone and of this hive alone.
+    Applied update_hive_state_json(std::string_view hive_id, std::string_view body) const {
+        return applied(hive_registry_update_hive_state_json, detail::ptr(hive_id), hive_id.size(), detail::ptr(body),
+                       body.size());
+    }
+    /// Of the telemetry form alone.
+    Applied update_hive_json(std::string_view body) const {
+        return applied(hive_registry_update_hive_json, detail::ptr(body), body.size());
+    }
+    /// Of a JSON array of processes.
+    Applied update_workers_json(std::string_view hive_id, std::string_view processes) const {
+        return applied(hive_registry_update_workers_json, detail::ptr(hive_id), hive_id.size(),
+                       detail::ptr(processes), processes.size());
+    }
     Applied update_hive_state(std::string_view hive_id, const Heartbeat& heartbeat) const {
-        const auto workers = detail::to_c(heartbeat.workers);
-        const detail::Told devices(heartbeat.capabilities);
-        const hive_info_t info = detail::to_c(heartbeat.hive_info.value_or(HiveInfo{}));
-        const hive_heartbeat_t sent{detail::to_c(heartbeat.hive_id),
-                                    detail::to_c(heartbeat.timestamp),
-                                    workers.data(),
-                                    workers.size(),
-                                    detail::to_c(heartbeat.epoch),
-                                    detail::to_c(heartbeat.seq),
-                                    heartbeat.hive_info ? &info : nullptr,
-                                    devices.data(),
-                                    devices.size()};
-        return applied(hive_registry_update_hive_state, detail::ptr(hive_id), hive_id.size(), &sent);
+        return sent(heartbeat, [&](const hive_heartbeat_t* it) {
+            return applied(hive_registry_update_hive_state, detail::ptr(hive_id), hive_id.size(), it);
+        });
+    }
+    /// The same of the hive that the heartbeat names.
+    Applied ingest_payload(const Heartbeat& heartbeat) const {
+        return sent(heartbeat,
+                    [&](const hive_heartbeat_t* it) { return applied(hive_registry_ingest_payload, it); });
     }
     Applied update_hive(const Telemetry& telemetry) const {
         const detail::Told workers(telemetry.workers);
@@ -1005,6 +1201,14 @@ public:
 
     std::optional<State> get_hive_state(std::string_view hive_id) const {
         return about<State>(hive_registry_get_hive_state, hive_id);
+    }
+    std::optional<Hive> get_hive(std::string_view hive_id) const {
+        hive_info_t info{};
+        hive_state_t* state = nullptr;
+        if (!detail::check(hive_registry_get_hive(get(), detail::ptr(hive_id), hive_id.size(), &info, &state))) {
+            return std::nullopt;
+        }
+        return Hive{detail::from_c(info), State(state)};
     }
     std::optional<Resources> get_available_resources(std::string_view hive_id) const {
         return detail::value<hive_resources_t>(hive_registry_get_available_resources, get(), detail::ptr(hive_id),
@@ -1041,8 +1245,8 @@ public:
     }
     /// A copy, for nobody else would own the text.
     std::optional<std::string> get_worker_url(std::string_view worker_id) const {
-        const auto worker = about<Worker>(hive_registry_get_worker_url, worker_id);
-        return worker ? std::optional<std::string>(worker->url()) : std::nullopt;
+        const auto url = about<detail::Text>(hive_registry_get_worker_url, worker_id);
+        return url ? std::optional<std::string>(detail::from_c(hive_text_str(url->get()))) : std::nullopt;
     }
     WorkerList list_all_workers() const { return list<WorkerList>(hive_registry_list_all_workers); }
     WorkerList find_idle_workers() const { return list<WorkerList>(hive_registry_find_idle_workers); }
@@ -1077,22 +1281,22 @@ public:
     std::optional<Worker> pick(std::string_view model_id, const Policy& policy) const {
         return about<Worker>(hive_registry_pick, model_id, policy.get());
     }
-    /// The candidate for which `score` gives the lowest number, of equal ones the one reserved least recently; what it
-    /// throws comes out of here.
-    template <class Score, detail::IfScore<Score> = 0>
-    std::optional<Worker> pick(std::string_view model_id, Score&& score) const {
-        return by_score<Worker>(hive_registry_pick, model_id, score);
+    /// The candidate for which a callable gives the lowest score, of equal ones the one reserved least recently, or the one
+    /// whose place it names; what it throws comes out of here.
+    template <class Callable, detail::IfPolicy<Callable> = 0>
+    std::optional<Worker> pick(std::string_view model_id, Callable&& callable) const {
+        return by_callable<Worker>(hive_registry_pick, model_id, callable);
     }
-    [[nodiscard]] std::optional<Reservation> reserve_worker_for_model(std::string_view model_id) const {
+    [[nodiscard]] Reserved reserve_worker_for_model(std::string_view model_id) const {
         return about<Reservation>(hive_registry_reserve_worker_for_model, model_id);
     }
-    [[nodiscard]] std::optional<Reservation> reserve_with(std::string_view model_id, const Policy& policy) const {
+    [[nodiscard]] Reserved reserve_with(std::string_view model_id, const Policy& policy) const {
         return about<Reservation>(hive_registry_reserve_with, model_id, policy.get());
     }
-    /// The same as `pick` with a score; if that throws, nothing is reserved.
-    template <class Score, detail::IfScore<Score> = 0>
-    [[nodiscard]] std::optional<Reservation> reserve_with(std::string_view model_id, Score&& score) const {
-        return by_score<Reservation>(hive_registry_reserve_with, model_id, score);
+    /// The same as `pick` with a callable; if that throws, nothing is reserved.
+    template <class Callable, detail::IfPolicy<Callable> = 0>
+    [[nodiscard]] Reserved reserve_with(std::string_view model_id, Callable&& callable) const {
+        return by_callable<Reservation>(hive_registry_reserve_with, model_id, callable);
     }
     [[nodiscard]] std::optional<Lease> reserve_detached(std::string_view model_id, milliseconds lease) const {
         hive_lease_t told{};
@@ -1103,9 +1307,11 @@ public:
         }
         return Lease{told.id, detail::time(told.expires_at_ms), Worker(worker)};
     }
-    /// False if it has run out, was released, or its worker has gone.
-    bool renew_lease(std::uint64_t lease_id, milliseconds lease) const {
-        return detail::check(hive_registry_renew_lease(get(), lease_id, detail::to_c(lease)));
+    /// When it runs out from now on; none if it has run out, was released, or its worker has gone.
+    std::optional<Time> renew_lease(std::uint64_t lease_id, milliseconds lease) const {
+        const auto expires_at =
+            detail::value<std::int64_t>(hive_registry_renew_lease, get(), lease_id, detail::to_c(lease));
+        return expires_at ? std::optional(detail::time(*expires_at)) : std::nullopt;
     }
     /// False if it has run out, was released, or its worker has gone.
     bool release_lease(std::uint64_t lease_id) const {
@@ -1167,6 +1373,23 @@ private:
         return detail::made<Handle>(hive_registry_new, &c);
     }
 
+    /// Gives a heartbeat to C.
+    template <class Give>
+    static Applied sent(const Heartbeat& heartbeat, Give give) {
+        const auto workers = detail::to_c(heartbeat.workers);
+        const detail::Told devices(heartbeat.capabilities);
+        const hive_info_t info = detail::to_c(heartbeat.hive_info.value_or(HiveInfo{}));
+        const hive_heartbeat_t it{detail::to_c(heartbeat.hive_id),
+                                  detail::to_c(heartbeat.timestamp),
+                                  workers.data(),
+                                  workers.size(),
+                                  detail::to_c(heartbeat.epoch),
+                                  detail::to_c(heartbeat.seq),
+                                  heartbeat.hive_info ? &info : nullptr,
+                                  devices.data(),
+                                  devices.size()};
+        return give(&it);
+    }
     template <class Function, class... Args>
     Applied applied(Function function, Args... args) const {
         return static_cast<Applied>(*detail::value<std::uint32_t>(function, get(), args...));
@@ -1184,13 +1407,13 @@ private:
     std::size_t count(Function function) const {
         return *detail::value<std::size_t>(function, get());
     }
-    template <class Owner, class Function, class Score>
-    std::optional<Owner> by_score(Function function, std::string_view model_id, Score& score) const {
-        detail::Scorer<Score> scorer{score, nullptr};
-        const hive_policy_t policy{HIVE_POLICY_SCORE, 0, &detail::Scorer<Score>::call, &scorer};
+    template <class Owner, class Function, class Callable>
+    std::optional<Owner> by_callable(Function function, std::string_view model_id, Callable& callable) const {
+        detail::Caller<Callable> caller{callable, nullptr};
+        const hive_policy_t policy = caller.policy();
         auto chosen = about<Owner>(function, model_id, &policy);
-        if (scorer.thrown) {
-            std::rethrow_exception(scorer.thrown);  // And gives back what was chosen before it was thrown.
+        if (caller.thrown) {
+            std::rethrow_exception(caller.thrown);  // And gives back what was chosen before it was thrown.
         }
         return chosen;
     }

@@ -10,7 +10,7 @@ use crate::builder::LivenessClock;
 use crate::clock::millis;
 use crate::core::{Changed, Core, renew};
 use crate::error::HeartbeatError;
-use crate::events::EventKind;
+use crate::events::{EventKind, Woken};
 use crate::hive::{HeartbeatOutcome, HiveCell, Inner, Member, Now};
 use crate::index::models::Models;
 use crate::index::ranking::Ranking;
@@ -59,12 +59,13 @@ struct Step {
     joins: Option<Arc<Ranking>>,
 }
 
-/// Replaced values, to be dropped once the locks are free (C5).
+/// Replaced values, and readers of events to be woken: to be dropped once the locks are free (C5).
 #[derive(Default)]
 struct Garbage {
     state: Option<Arc<HiveRuntimeState>>,
     gone: Vec<Member>,
     left: Vec<Arc<Ranking>>,
+    woken: Woken,
 }
 
 impl Core {
@@ -134,7 +135,7 @@ impl Core {
             Source::Heartbeat { order, hive } => {
                 let reset_after_ms = reset_after_ms(inner);
                 if !inner.order.admits(order.place(), now.monotonic_ms, reset_after_ms) {
-                    self.hear(cell, inner, &order, now);
+                    self.hear(cell, inner, &order, now, &mut garbage.woken);
                     add(&self.counters.mine().superseded);
                     return Ok(Some(HeartbeatOutcome::Superseded));
                 }
@@ -232,7 +233,7 @@ impl Core {
         if self.feed.is_read() {
             let events = plan.tell(&state, comes_online);
             if !events.is_empty() {
-                self.feed.emit(&cell.id, state.version, events);
+                self.feed.emit(&cell.id, state.version, events, &mut garbage.woken);
             }
         }
         let stripe = self.counters.mine();
@@ -373,7 +374,7 @@ impl Core {
 
     /// A superseded heartbeat still shows that the hive is there: to eviction, and to everyone as of when it was sent
     /// (I3).
-    fn hear(&self, cell: &HiveCell, inner: &mut Inner, order: &OrderKey, now: Now) {
+    fn hear(&self, cell: &HiveCell, inner: &mut Inner, order: &OrderKey, now: Now, woken: &mut Woken) {
         inner.arrivals.arrived(now.monotonic_ms);
         inner.arrivals.differs_by(skew_ms(order, now));
         cell.pulse.set_arrival(now.monotonic_ms);
@@ -381,7 +382,7 @@ impl Core {
             cell.sync(self, inner);
         }
         if inner.comes_online(cell.pulse.is_live(&self.window_at(now))) && self.feed.is_read() {
-            self.feed.emit(&cell.id, cell.version(), vec![EventKind::HiveUpdated]);
+            self.feed.emit(&cell.id, cell.version(), vec![EventKind::HiveUpdated], woken);
         }
     }
 

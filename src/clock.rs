@@ -1,8 +1,8 @@
 //! Where the registry gets its time from (L6).
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A source of time, asked on every pick and every heartbeat.
@@ -110,7 +110,7 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is told to move: for tests, replays and simulations. Clones share
-/// their time.
+/// their time. It counts nanoseconds, so small steps add up; what it shows as milliseconds is rounded down.
 ///
 /// ```
 /// use hive_registry::{Clock, ManualClock};
@@ -127,8 +127,17 @@ pub struct ManualClock(Arc<Times>);
 
 #[derive(Default)]
 struct Times {
-    wall: AtomicI64,
-    monotonic: AtomicI64,
+    exact: Mutex<Exact>,
+    /// What is shown, written under that lock and read without it.
+    wall_ms: AtomicI64,
+    monotonic_ms: AtomicI64,
+}
+
+/// Nanoseconds, within what milliseconds can tell.
+#[derive(Clone, Copy, Default)]
+struct Exact {
+    wall: i128,
+    monotonic: i128,
 }
 
 impl ManualClock {
@@ -136,37 +145,78 @@ impl ManualClock {
     #[must_use]
     pub fn new(unix_ms: i64) -> Self {
         let clock = Self::default();
-        clock.0.wall.store(unix_ms, Ordering::SeqCst);
+        clock.jump_wall(unix_ms);
         clock
     }
 
     /// Lets `by` pass: both clocks go on.
     pub fn advance(&self, by: Duration) {
-        let by = millis(by);
-        add(&self.0.wall, by);
-        add(&self.0.monotonic, by);
+        let by = i128::try_from(by.as_nanos()).unwrap_or(i128::MAX);
+        self.change(|Exact { wall, monotonic }| Exact {
+            wall: wall.saturating_add(by),
+            monotonic: monotonic.saturating_add(by),
+        });
     }
 
     /// Shows `unix_ms` from now on. Going forward, that much time passes; going back, only the wall clock
     /// moves.
     pub fn set(&self, unix_ms: i64) {
-        let before = self.0.wall.swap(unix_ms, Ordering::SeqCst);
-        add(&self.0.monotonic, unix_ms.saturating_sub(before).max(0));
+        self.set_ns(i128::from(unix_ms) * NS_PER_MS);
+    }
+
+    /// As [`set`](Self::set), in nanoseconds since 1970.
+    pub fn set_ns(&self, unix_ns: i128) {
+        self.change(|Exact { wall, monotonic }| {
+            // Whatever is not within milliseconds' reach is cut before the difference is taken.
+            let unix_ns = within_reach(unix_ns);
+            Exact { wall: unix_ns, monotonic: monotonic.saturating_add((unix_ns - wall).max(0)) }
+        });
     }
 
     /// Steps the wall clock by `delta_ms` while no time passes.
     pub fn jump_wall(&self, delta_ms: i64) {
-        add(&self.0.wall, delta_ms);
+        self.jump_wall_ns(i128::from(delta_ms) * NS_PER_MS);
     }
+
+    /// As [`jump_wall`](Self::jump_wall), in nanoseconds.
+    pub fn jump_wall_ns(&self, delta_ns: i128) {
+        self.change(|Exact { wall, monotonic }| Exact { wall: wall.saturating_add(delta_ns), monotonic });
+    }
+
+    /// What the wall clock shows, nanoseconds since 1970.
+    #[must_use]
+    pub fn wall_ns(&self) -> i128 {
+        self.0.exact.lock().unwrap_or_else(PoisonError::into_inner).wall
+    }
+
+    fn change(&self, change: impl FnOnce(Exact) -> Exact) {
+        let mut exact = self.0.exact.lock().unwrap_or_else(PoisonError::into_inner);
+        let Exact { wall, monotonic } = change(*exact);
+        *exact = Exact { wall: within_reach(wall), monotonic: within_reach(monotonic) };
+        self.0.wall_ms.store(shown(exact.wall), Ordering::SeqCst);
+        self.0.monotonic_ms.store(shown(exact.monotonic), Ordering::SeqCst);
+    }
+}
+
+const NS_PER_MS: i128 = 1_000_000;
+
+/// Cut to what milliseconds can tell.
+fn within_reach(ns: i128) -> i128 {
+    ns.clamp(i128::from(i64::MIN) * NS_PER_MS, i128::from(i64::MAX) * NS_PER_MS)
+}
+
+/// Whole milliseconds, rounded down.
+fn shown(ns: i128) -> i64 {
+    i64::try_from(ns.div_euclid(NS_PER_MS)).unwrap_or(i64::MAX)
 }
 
 impl Clock for ManualClock {
     fn wall_ms(&self) -> i64 {
-        self.0.wall.load(Ordering::SeqCst)
+        self.0.wall_ms.load(Ordering::SeqCst)
     }
 
     fn monotonic_ms(&self) -> i64 {
-        self.0.monotonic.load(Ordering::SeqCst)
+        self.0.monotonic_ms.load(Ordering::SeqCst)
     }
 }
 
@@ -177,10 +227,6 @@ impl fmt::Debug for ManualClock {
             .field("monotonic_ms", &self.monotonic_ms())
             .finish()
     }
-}
-
-fn add(time: &AtomicI64, delta: i64) {
-    let _ = time.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_add(delta)));
 }
 
 /// Whole milliseconds, saturating.

@@ -17,7 +17,7 @@ pub enum HeartbeatError {
     Malformed {
         /// Path of the field, `workers[3].vram_bytes`; `.` for the body itself.
         field: String,
-        /// What the JSON parser said, with line and column.
+        /// What the parser said; for JSON, with line and column.
         message: String,
     },
     /// A field's value is out of bounds (I2).
@@ -49,16 +49,40 @@ const BOUND: usize = 200;
 const MESSAGE: usize = 370;
 
 impl HeartbeatError {
-    pub(crate) fn malformed(field: &str, message: &str) -> Self {
+    /// A body that could not be read: for those who read bodies of other formats than JSON (see
+    /// [`Heartbeat`](crate::Heartbeat)), so that all are refused in the same words. `path` is that of the field, `.` for the
+    /// body itself; `message` is what the deserializer said. Both are cut where they are too long.
+    ///
+    /// ```
+    /// let error = hive_registry::HeartbeatError::malformed("workers[3]", "missing field `state`");
+    /// assert_eq!(error.to_string(), "workers[3].state: missing field `state`");
+    /// ```
+    #[must_use]
+    pub fn malformed(path: &str, message: &str) -> Self {
+        // What was read apart has its path in the message.
+        let (path, message) = match message.split_once(": ") {
+            Some((apart, rest))
+                if path == "." && (apart.starts_with("workers") || apart == "hive" || apart == "type") =>
+            {
+                (apart, rest)
+            }
+            _ => (path, message),
+        };
+        // What is missing has no path of its own.
+        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        let field = match missing {
+            Some(name) if path == "." => name,
+            Some(name) => &format!("{path}.{name}"),
+            None => path,
+        };
         Self::Malformed { field: cut(field, FIELD), message: cut(message, MESSAGE) }
     }
 
+    /// A value that is out of bounds: its field, the value, and what would have been accepted; each is cut where it is too
+    /// long, and the value quoted.
+    #[must_use]
     #[cold]
-    pub(crate) fn invalid(
-        field: impl fmt::Display,
-        value: impl fmt::Display,
-        bound: impl fmt::Display,
-    ) -> Self {
+    pub fn invalid(field: impl fmt::Display, value: impl fmt::Display, bound: impl fmt::Display) -> Self {
         Self::Invalid {
             field: cut(&field.to_string(), FIELD),
             value: quote(&value.to_string()),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -99,7 +100,15 @@ struct RingState {
     capacity: usize,
     lagged: u64,
     closed: bool,
+    /// Of the last poll that found nothing.
+    waker: Option<Waker>,
 }
+
+/// Wakers of readers that polled, to be woken once every lock is free: what a waker does is not ours (C5). Dropping this
+/// wakes them.
+#[must_use = "dropped once the locks are free"]
+#[derive(Default)]
+pub(crate) struct Woken(Vec<Waker>);
 
 /// Events told in one stay under the hub's lock, at most.
 const EMITTED: usize = 64;
@@ -121,8 +130,8 @@ impl Feed {
     }
 
     /// Tells the changes of one hive, under its lock, so that they come in order; a step at a time, so that those of
-    /// another hive need not wait for all of them (C7).
-    pub(crate) fn emit(&self, hive_id: &HiveId, version: u64, kinds: Vec<EventKind>) {
+    /// another hive need not wait for all of them (C7). Who is to be woken goes to `woken`.
+    pub(crate) fn emit(&self, hive_id: &HiveId, version: u64, kinds: Vec<EventKind>, woken: &mut Woken) {
         let mut steps = kinds.chunks(EMITTED).peekable();
         while let Some(kinds) = steps.next() {
             // Declared before the locks, hence dropped after them (C5).
@@ -140,6 +149,7 @@ impl Feed {
                     let event = Event { sequence, version, hive_id: hive_id.clone(), kind: kind.clone() };
                     state.queue.push_back(event);
                 }
+                woken.0.extend(state.waker.take());
                 drop(state);
                 ring.wake.notify_all();
             }
@@ -157,6 +167,7 @@ impl Feed {
                 capacity: capacity.max(1),
                 lagged: 0,
                 closed: false,
+                waker: None,
             }),
             wake: Condvar::new(),
         });
@@ -176,11 +187,21 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        let mut woken = Woken::default();
         let rings = std::mem::take(&mut self.0.state.lock().rings);
         for ring in rings {
-            ring.state.lock().closed = true;
+            let mut state = ring.state.lock();
+            state.closed = true;
+            woken.0.extend(state.waker.take());
+            drop(state);
             ring.wake.notify_all();
         }
+    }
+}
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -193,7 +214,7 @@ impl Subscription {
     ///
     /// [`FeedError::Timeout`] if there is none yet; [`FeedError::Lagged`] and [`FeedError::Closed`].
     pub fn try_next(&self) -> Result<Event, FeedError> {
-        self.ring.state.lock().next()
+        self.try_ready().unwrap_or(Err(FeedError::Timeout))
     }
 
     /// The next event, waiting for it for at most `timeout`.
@@ -206,9 +227,8 @@ impl Subscription {
         let until = Instant::now().checked_add(timeout);
         let mut state = self.ring.state.lock();
         loop {
-            match state.next() {
-                Err(FeedError::Timeout) => {}
-                found => return found,
+            if let Some(found) = state.ready() {
+                return found;
             }
             let left = match until {
                 Some(until) => until.saturating_duration_since(Instant::now()),
@@ -219,6 +239,35 @@ impl Subscription {
             }
             state = wait_for(&self.ring.wake, state, left);
         }
+    }
+
+    /// The next event, or the waker of `cx` is woken once there is one or the registry is gone: for futures, whatever
+    /// runs them. O(1).
+    ///
+    /// Of several tasks that poll one subscription the last one is woken. A waker may be woken for an event that
+    /// somebody else has read meanwhile, and is called without any lock of the registry held, on the thread that brought
+    /// the event: it should do no more than wakers do.
+    ///
+    /// # Errors
+    ///
+    /// [`FeedError::Lagged`] and [`FeedError::Closed`]; never [`FeedError::Timeout`].
+    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Result<Event, FeedError>> {
+        if let Some(found) = self.try_ready() {
+            return Poll::Ready(found);
+        }
+        // Cloned before the lock, and what it replaces dropped after it: both are code of others (C5).
+        let mut waker = Some(cx.waker().clone());
+        let mut state = self.ring.state.lock();
+        if let Some(found) = state.ready() {
+            return Poll::Ready(found);
+        }
+        std::mem::swap(&mut state.waker, &mut waker);
+        drop(state);
+        Poll::Pending
+    }
+
+    fn try_ready(&self) -> Option<Result<Event, FeedError>> {
+        self.ring.state.lock().ready()
     }
 }
 
@@ -241,14 +290,15 @@ impl fmt::Debug for Subscription {
 }
 
 impl RingState {
-    fn next(&mut self) -> Result<Event, FeedError> {
+    /// What a reader need not wait for.
+    fn ready(&mut self) -> Option<Result<Event, FeedError>> {
         if self.lagged > 0 {
-            return Err(FeedError::Lagged(std::mem::take(&mut self.lagged)));
+            return Some(Err(FeedError::Lagged(std::mem::take(&mut self.lagged))));
         }
         match self.queue.pop_front() {
-            Some(event) => Ok(event),
-            None if self.closed => Err(FeedError::Closed),
-            None => Err(FeedError::Timeout),
+            Some(event) => Some(Ok(event)),
+            None if self.closed => Some(Err(FeedError::Closed)),
+            None => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::millis;
 use crate::core::Core;
+use crate::events::Woken;
 use crate::hive::{HiveCell, Now};
 use crate::liveness::Pulse;
 
@@ -66,9 +67,11 @@ impl Core {
     pub(crate) fn evict_stale(&self, max_age: Duration) -> Eviction {
         let now = self.before_sweep();
         let max_age = millis(max_age);
+        // Outlives the lock.
+        let mut woken = Woken::default();
         let mut guards = self.sweep.lock();
         let mut silence = guards.take(max_age);
-        let eviction = self.pass(now, max_age, &mut silence);
+        let eviction = self.pass(now, max_age, &mut silence, &mut woken);
         if let Some(silence) = silence {
             guards.keep(max_age, silence);
         }
@@ -78,8 +81,9 @@ impl Core {
     /// The same, by a sweeper.
     pub(crate) fn sweep(&self, max_age: Duration, silence: &mut Option<Silence>) -> Eviction {
         let now = self.before_sweep();
+        let mut woken = Woken::default();
         let _guards = self.sweep.lock();
-        self.pass(now, millis(max_age), silence)
+        self.pass(now, millis(max_age), silence, &mut woken)
     }
 
     /// Before any lock is taken: gives back what has run out, and reads the clocks.
@@ -90,7 +94,7 @@ impl Core {
         now
     }
 
-    fn pass(&self, now: Now, max_age: i64, silence: &mut Option<Silence>) -> Eviction {
+    fn pass(&self, now: Now, max_age: i64, silence: &mut Option<Silence>, woken: &mut Woken) -> Eviction {
         let (view, now) = (self.window_at(now), now.monotonic_ms);
         let is_silent = |pulse: &Pulse| now.saturating_sub(pulse.arrival()) >= max_age;
 
@@ -103,7 +107,7 @@ impl Core {
             }
             fleet += 1;
             if is_silent(&cell.pulse) || !cell.pulse.is_live(&view) {
-                cell.tell_offline(self, |pulse| is_silent(pulse) || !pulse.is_live(&view));
+                cell.tell_offline(self, |pulse| is_silent(pulse) || !pulse.is_live(&view), woken);
             }
             if is_silent(&cell.pulse) {
                 silent.push((cell.pulse.arrival(), cell));
@@ -137,7 +141,7 @@ impl Core {
                 break;
             }
             // Evicted, or heard meanwhile: either way it is no longer one of those past the age.
-            if self.evict_hive(cell, is_silent) {
+            if self.evict_hive(cell, is_silent, woken) {
                 eviction.hives += 1;
             }
             eviction.remaining -= 1;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::core::{Changed, Core, renew};
 use crate::error::HeartbeatError;
-use crate::events::EventKind;
+use crate::events::{EventKind, Woken};
 use crate::index::ranking::{Ranking, Renewed};
 use crate::lease::wall_time;
 use crate::liveness::{Pulse, View};
@@ -161,14 +161,19 @@ impl HiveCell {
     }
 
     /// The hive's offline event, once per silence; under the lock that a heartbeat takes.
-    pub(crate) fn tell_offline(&self, core: &Core, is_silent: impl FnOnce(&Pulse) -> bool) {
+    pub(crate) fn tell_offline(
+        &self,
+        core: &Core,
+        is_silent: impl FnOnce(&Pulse) -> bool,
+        woken: &mut Woken,
+    ) {
         let mut inner = self.inner.lock();
         if inner.retired || !inner.online || !is_silent(&self.pulse) {
             return;
         }
         inner.online = false;
         if core.feed.is_read() {
-            core.feed.emit(&self.id, self.version(), vec![EventKind::HiveOffline]);
+            core.feed.emit(&self.id, self.version(), vec![EventKind::HiveOffline], woken);
         }
     }
 }
@@ -219,6 +224,7 @@ impl Core {
 
     /// L5: takes the hive and its workers out of everything and leaves a tombstone.
     pub(crate) fn remove_hive(&self, hive_id: &str) -> bool {
+        let mut woken = Woken::default();
         loop {
             let now = self.read_clocks();
             let Some(cell) = self.cell(hive_id) else {
@@ -237,6 +243,7 @@ impl Core {
                         },
                     );
                 },
+                &mut woken,
             );
             match removed {
                 Ended::Removed => return true,
@@ -247,8 +254,13 @@ impl Core {
     }
 
     /// L3: takes the hive out if it is still silent, decided under the lock that a heartbeat takes.
-    pub(crate) fn evict_hive(&self, cell: &Arc<HiveCell>, is_silent: impl FnOnce(&Pulse) -> bool) -> bool {
-        matches!(self.end_hive(cell, is_silent, |_| ()), Ended::Removed)
+    pub(crate) fn evict_hive(
+        &self,
+        cell: &Arc<HiveCell>,
+        is_silent: impl FnOnce(&Pulse) -> bool,
+        woken: &mut Woken,
+    ) -> bool {
+        matches!(self.end_hive(cell, is_silent, |_| (), woken), Ended::Removed)
     }
 
     /// Ends a registration and all that is reserved of it.
@@ -262,6 +274,7 @@ impl Core {
         cell: &Arc<HiveCell>,
         decide: impl FnOnce(&Pulse) -> bool,
         then: impl FnOnce(&Inner),
+        woken: &mut Woken,
     ) -> Ended {
         let mut inner = cell.inner.lock();
         if inner.retired {
@@ -287,7 +300,7 @@ impl Core {
         if let (Some(state), true) = (&state, self.feed.is_read()) {
             let mut events: Vec<_> = state.workers.iter().cloned().map(EventKind::WorkerRemoved).collect();
             events.push(EventKind::HiveRemoved);
-            self.feed.emit(&cell.id, self.versions.fetch_add(1, Relaxed) + 1, events);
+            self.feed.emit(&cell.id, self.versions.fetch_add(1, Relaxed) + 1, events, woken);
         }
         drop(inner);
         self.forget(cell);

@@ -265,20 +265,22 @@ impl Core {
             };
             // Who found it full did not know when this ends.
             self.tell_due(&slot);
-            let expires_at = wall_time(wall.saturating_add(millis(lease)));
-            return Some(Lease { id, hive_id: worker.hive_id.clone(), worker, expires_at });
+            return Some(Lease {
+                id,
+                hive_id: worker.hive_id.clone(),
+                worker,
+                expires_at: expiry(wall, lease),
+            });
         }
     }
 
-    pub(crate) fn renew_lease(&self, id: u64, lease: Duration) -> bool {
-        let now = self.read_clocks().monotonic_ms;
+    pub(crate) fn renew_lease(&self, id: u64, lease: Duration) -> Option<DateTime<Utc>> {
+        let Now { wall_ms: wall, monotonic_ms: now } = self.read_clocks();
         self.reap();
-        let Some(slot) = self.leases.renew(id, now, deadline(now, lease)) else {
-            return false;
-        };
+        let slot = self.leases.renew(id, now, deadline(now, lease))?;
         // It may end sooner than it would have.
         self.tell_due(&slot);
-        true
+        Some(expiry(wall, lease))
     }
 
     /// Its rankings know of a full slot when that may end.
@@ -301,6 +303,11 @@ impl Core {
 /// `i64::MAX` stands for none.
 fn deadline(now: i64, lease: Duration) -> i64 {
     now.saturating_add(millis(lease)).min(i64::MAX - 1)
+}
+
+/// When a lease made or renewed now runs out, by the wall clock.
+fn expiry(wall: i64, lease: Duration) -> DateTime<Utc> {
+    wall_time(wall.saturating_add(millis(lease)))
 }
 
 /// Unix milliseconds as a date, cut to what `chrono` can hold.

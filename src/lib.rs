@@ -120,9 +120,11 @@ pub use state::{Backend, HiveRuntimeState, WorkerHealth, WorkerInfo, WorkerLifec
 pub use stats::{HeartbeatCounts, HiveStats, Stats};
 pub use sweeper::Sweeper;
 pub use tombstone::{ARRIVAL_GRACE, MAX_TOMBSTONES, TOMBSTONE_AGE};
+#[doc(hidden)]
+pub use wire::too_long;
 pub use wire::{
-    Capability, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, MAX_ID_BYTES, MAX_TEXT_BYTES,
-    MAX_URL_BYTES, OperationalStatus, ProcessStats, WorkerState,
+    Capability, Heartbeat, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, MAX_ID_BYTES,
+    MAX_TEXT_BYTES, MAX_URL_BYTES, OperationalStatus, ProcessStats, Processes, WorkerState,
 };
 
 #[cfg(doctest)]

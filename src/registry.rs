@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::apply::{Source, Update};
-use crate::builder::HiveRegistryBuilder;
+use crate::builder::{HiveRegistryBuilder, Limits};
 use crate::core::Core;
 use crate::error::HeartbeatError;
 use crate::hive::{HeartbeatOutcome, HiveCell};
@@ -18,7 +18,8 @@ use crate::names::HiveId;
 use crate::resources::ResourceInfo;
 use crate::state::HiveRuntimeState;
 use crate::wire::{
-    self, Beat, Body, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, ProcessStats, ProcessTwin, Unread,
+    self, Beat, Body, Heartbeat, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo, ProcessStats, ProcessTwin,
+    Processes, Unread,
 };
 
 /// The live registry of hives and their workers.
@@ -57,6 +58,12 @@ impl HiveRegistry {
     /// To configure one.
     pub fn builder() -> HiveRegistryBuilder {
         HiveRegistryBuilder::new()
+    }
+
+    /// The bounds it was built with (I2). O(1).
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.0.config.limits
     }
 
     pub(crate) fn over(core: Core) -> Self {
@@ -106,7 +113,7 @@ impl HiveRegistry {
     ///
     /// What [`HeartbeatError`] says; then nothing changed.
     pub fn ingest_payload(&self, payload: &HiveHeartbeatPayload) -> Result<HeartbeatOutcome, HeartbeatError> {
-        self.take(Body::Plain(payload.into()))
+        self.ingest_heartbeat(&payload.into())
     }
 
     /// Applies a heartbeat in the telemetry form; otherwise as [`update_hive_state`](Self::update_hive_state).
@@ -115,7 +122,7 @@ impl HiveRegistry {
     ///
     /// What [`HeartbeatError`] says; then nothing changed.
     pub fn update_hive(&self, heartbeat: HiveHeartbeat) -> Result<HeartbeatOutcome, HeartbeatError> {
-        self.take(Body::Telemetry((&heartbeat).into()))
+        self.ingest_heartbeat(&(&heartbeat).into())
     }
 
     /// Applies a heartbeat from JSON, of any form: `hive_id` marks the plain one, `hive` the telemetry one, and
@@ -150,10 +157,7 @@ impl HiveRegistry {
         hive_id: &str,
         body: &[u8],
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
-        self.take_json(body, Some(hive_id), |body| match body {
-            Body::Plain(_) => named(hive_id, body.hive_id()),
-            Body::Telemetry(_) => Err(HeartbeatError::malformed("hive_id", "missing field `hive_id`")),
-        })
+        self.take_json(body, Some(hive_id), |body| plain_of(hive_id, body))
     }
 
     /// As [`ingest_json`](Self::ingest_json), of the telemetry form alone.
@@ -162,10 +166,7 @@ impl HiveRegistry {
     ///
     /// What [`HeartbeatError`] says; then nothing changed.
     pub fn update_hive_json(&self, body: &[u8]) -> Result<HeartbeatOutcome, HeartbeatError> {
-        self.take_json(body, None, |body| match body {
-            Body::Plain(_) => Err(HeartbeatError::malformed("hive", "missing field `hive`")),
-            Body::Telemetry(_) => Ok(()),
-        })
+        self.take_json(body, None, telemetry)
     }
 
     /// As [`update_workers`](Self::update_workers), from a JSON array of processes.
@@ -178,9 +179,65 @@ impl HiveRegistry {
         hive_id: &str,
         processes: &[u8],
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
-        let read = self.bounded(processes).and_then(wire::read);
-        read.and_then(|processes: Vec<_>| self.try_update_workers(hive_id, &processes))
-            .or_else(|error| self.0.refused(Some(hive_id), error))
+        match self.bounded(processes).and_then(wire::read) {
+            Ok(processes) => self.ingest_processes(hive_id, &processes),
+            Err(error) => self.0.refused(Some(hive_id), error),
+        }
+    }
+
+    /// Applies a heartbeat of any form that was read by whatever deserializer; otherwise as
+    /// [`ingest_json`](Self::ingest_json).
+    ///
+    /// # Errors
+    ///
+    /// What [`HeartbeatError`] says; then nothing changed.
+    pub fn ingest_heartbeat(&self, heartbeat: &Heartbeat<'_>) -> Result<HeartbeatOutcome, HeartbeatError> {
+        self.take(&heartbeat.0, None, |_| Ok(()))
+    }
+
+    /// As [`ingest_heartbeat`](Self::ingest_heartbeat), of the plain form alone and of this hive alone.
+    ///
+    /// # Errors
+    ///
+    /// What [`HeartbeatError`] says; then nothing changed.
+    pub fn ingest_plain(
+        &self,
+        hive_id: &str,
+        heartbeat: &Heartbeat<'_>,
+    ) -> Result<HeartbeatOutcome, HeartbeatError> {
+        self.take(&heartbeat.0, Some(hive_id), |body| plain_of(hive_id, body))
+    }
+
+    /// As [`ingest_heartbeat`](Self::ingest_heartbeat), of the telemetry form alone.
+    ///
+    /// # Errors
+    ///
+    /// What [`HeartbeatError`] says; then nothing changed.
+    pub fn ingest_telemetry(&self, heartbeat: &Heartbeat<'_>) -> Result<HeartbeatOutcome, HeartbeatError> {
+        self.take(&heartbeat.0, None, telemetry)
+    }
+
+    /// As [`update_workers`](Self::update_workers), of processes that were read by whatever deserializer.
+    ///
+    /// # Errors
+    ///
+    /// What [`HeartbeatError`] says; then nothing changed.
+    pub fn ingest_processes(
+        &self,
+        hive_id: &str,
+        processes: &Processes<'_>,
+    ) -> Result<HeartbeatOutcome, HeartbeatError> {
+        self.try_update_workers(hive_id, &processes.0).or_else(|error| self.0.refused(Some(hive_id), error))
+    }
+
+    /// Refuses a heartbeat that could not be read: counts it in the [statistics](Self::stats), and in those of its hive if
+    /// it is known whose it is, and gives the error back.
+    ///
+    /// # Errors
+    ///
+    /// Always, `error`.
+    pub fn refuse<T>(&self, hive_id: Option<&str>, error: HeartbeatError) -> Result<T, HeartbeatError> {
+        self.0.refused(hive_id, error)
     }
 
     /// Of a heartbeat that must be this hive's, the refusal is, too.
@@ -201,10 +258,7 @@ impl HiveRegistry {
             }
         };
         match wire::parse(json) {
-            Ok(body) => match fits(&body) {
-                Ok(()) => self.take(body),
-                Err(error) => self.0.refused(hive_id.or(Some(body.hive_id())), error),
-            },
+            Ok(body) => self.take(&body, hive_id, fits),
             Err(Unread { error, hive_id: known }) => self.0.refused(hive_id.or(known.as_deref()), error),
         }
     }
@@ -214,7 +268,7 @@ impl HiveRegistry {
         let bound = self.0.config.limits.heartbeat_bytes;
         match json.len() > bound {
             true => Err(HeartbeatError::OverLimit { limit: "heartbeat_bytes", wanted: json.len(), bound }),
-            false => Ok(json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json)),
+            false => Ok(wire::unmarked(json)),
         }
     }
 
@@ -229,8 +283,7 @@ impl HiveRegistry {
         hive_id: &str,
         processes: Vec<ProcessStats>,
     ) -> Result<HeartbeatOutcome, HeartbeatError> {
-        let processes: Vec<_> = processes.iter().map(ProcessTwin::from).collect();
-        self.try_update_workers(hive_id, &processes).or_else(|error| self.0.refused(Some(hive_id), error))
+        self.ingest_processes(hive_id, &(&*processes).into())
     }
 
     fn try_update_workers(
@@ -255,8 +308,22 @@ impl HiveRegistry {
         }
     }
 
-    fn take(&self, body: Body<'_>) -> Result<HeartbeatOutcome, HeartbeatError> {
-        let beat = Beat::check(&body, &self.0.config.limits);
+    /// Counts a heartbeat that a binding refused in the words of [`HeartbeatError`] before it read it.
+    #[doc(hidden)]
+    pub fn note_refusal(&self, hive_id: Option<&str>, words: &str) {
+        self.0.note_refusal(hive_id, words);
+    }
+
+    fn take(
+        &self,
+        body: &Body<'_>,
+        whose: Option<&str>,
+        fits: impl FnOnce(&Body<'_>) -> Result<(), HeartbeatError>,
+    ) -> Result<HeartbeatOutcome, HeartbeatError> {
+        if let Err(error) = fits(body) {
+            return self.0.refused(whose.or(Some(body.hive_id())), error);
+        }
+        let beat = Beat::check(body, &self.0.config.limits);
         let applied = beat.and_then(|Beat { hive_id, order, hive, workers, complaints }| {
             let outcome =
                 self.0.apply(hive_id, Update { source: Source::Heartbeat { order, hive }, workers })?;
@@ -268,6 +335,21 @@ impl HiveRegistry {
             Ok(outcome)
         });
         applied.or_else(|error| self.0.refused(Some(body.hive_id()), error))
+    }
+}
+
+/// Whether it is a plain one of this hive.
+fn plain_of(hive_id: &str, body: &Body<'_>) -> Result<(), HeartbeatError> {
+    match body {
+        Body::Plain(_) => named(hive_id, body.hive_id()),
+        Body::Telemetry(_) => Err(HeartbeatError::malformed(".", "missing field `hive_id`")),
+    }
+}
+
+fn telemetry(body: &Body<'_>) -> Result<(), HeartbeatError> {
+    match body {
+        Body::Plain(_) => Err(HeartbeatError::malformed(".", "missing field `hive`")),
+        Body::Telemetry(_) => Ok(()),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::{Config, Core};
 use crate::hive::Member;
 use crate::slot::load;
@@ -9,7 +11,7 @@ use crate::state::{HiveRuntimeState, WorkerInfo};
 
 /// All hives at about one moment: each hive's copy is consistent in itself, and holds at least what the events
 /// up to `sequence` told.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The sequence of the last event before copying began: resume a feed with the events after it.
@@ -21,7 +23,7 @@ pub struct Snapshot {
 }
 
 /// One hive in a [`Snapshot`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HiveSnapshot {
     /// Its state.
@@ -35,7 +37,7 @@ pub struct HiveSnapshot {
 }
 
 /// One worker in a [`Snapshot`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WorkerSnapshot {
     /// Its record.

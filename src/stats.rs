@@ -224,12 +224,17 @@ impl Core {
         hive_id: Option<&str>,
         error: HeartbeatError,
     ) -> Result<T, HeartbeatError> {
+        self.note_refusal(hive_id, &error.to_string());
+        Err(error)
+    }
+
+    /// The same in words.
+    pub(crate) fn note_refusal(&self, hive_id: Option<&str>, words: &str) {
         add(&self.counters.mine().refused);
         if let Some(cell) = hive_id.and_then(|id| self.cell(id)) {
-            let words = cut(&error.to_string(), MAX_ERROR_BYTES);
+            let words = cut(words, MAX_ERROR_BYTES);
             cell.inner.lock().note(|notes| notes.refusals.add(1, &words));
         }
-        Err(error)
     }
 
     /// Counts what a heartbeat of this hive said that is not believed (I7).

@@ -240,7 +240,7 @@ fn i2_an_error_shows_a_long_value_cut() {
     let registry = furnished(Limits::default());
     let long = plain(|beat| beat.timestamp = "9".repeat(500_000));
     let error = refused(&registry, || long.as_struct(&registry));
-    assert_names(&error, "timestamp", &format!("\"{}...\"", "9".repeat(64)), "RFC 3339");
+    assert_names(&error, "timestamp", &format!("\"{}...\"", "9".repeat(64)), "1 to 256 bytes, not 500000");
     assert!(error.to_string().len() < 200);
 }
 
@@ -251,12 +251,16 @@ fn i2_timestamps_are_rfc_3339() {
         ("timestamp", |text| told(|beat| beat.timestamp = text.into())),
         ("workers[1].last_heartbeat", |text| plain(|beat| beat.workers[1].last_heartbeat = text.into())),
     ];
+    // As long as other text, however exact.
+    let [longest, longer] = [256, 257].map(|len| format!("2025-10-21T10:00:00.{}Z", "0".repeat(len - 21)));
     for (field, with) in fields {
         for good in
             ["2025-10-21T10:00:00Z", "2025-10-21t12:00:00.123456789+02:00", "2025-10-21T10:00:00-00:00"]
         {
             accepts(&with(good));
         }
+        accepts(&with(&longest));
+        refuses(&with(&longer), field, "2025-10-21T10:00:00.000", "1 to 256 bytes, not 257");
         for bad in [
             "",
             "noon",

@@ -5,8 +5,9 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -255,6 +256,88 @@ fn e1_next_timeout_wakes_for_an_event_and_for_the_end() {
     drop(registry);
     assert_eq!(hear.recv_timeout(soon), Ok(Err(FeedError::Closed)));
     reader.join().expect("it has ended");
+}
+
+/// Counts how often it is woken, and asks the registry at once, as no waker should.
+struct Nosy {
+    registry: Weak<HiveRegistry>,
+    woken: AtomicUsize,
+}
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.remove_hive("other");
+            apply(&registry, beat("other", T0, vec![]));
+            let _ = registry.evict_stale(Duration::from_secs(3_600));
+            let _ = registry.snapshot();
+        }
+        self.woken.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A waker that takes every lock there is would wait for ever if one were held.
+#[test]
+fn e1_a_poll_is_woken_by_whatever_happens_and_under_no_lock() {
+    let soon = Duration::from_secs(20);
+    let (tell, hear) = mpsc::channel();
+    thread::spawn(move || {
+        let (registry, clock) = registry();
+        let registry = Arc::new(registry);
+        let nosy = Arc::new(Nosy { registry: Arc::downgrade(&registry), woken: AtomicUsize::new(0) });
+        let waker = Waker::from(nosy.clone());
+        let feed = registry.subscribe(100);
+        let woken_by = |happens: &dyn Fn()| {
+            while feed.poll_next(&mut Context::from_waker(&waker)).is_ready() {}
+            let before = nosy.woken.load(Ordering::SeqCst);
+            happens();
+            nosy.woken.load(Ordering::SeqCst) - before
+        };
+        let minute = Duration::from_secs(60);
+        let told = [
+            woken_by(&|| _ = apply(&registry, beat("h", T0, vec![worker("w", "m")]))),
+            // Nothing that a scheduler would look at.
+            woken_by(&|| _ = apply(&registry, beat("h", T0 + 1, vec![worker("w", "m")]))),
+            woken_by(&|| _ = registry.remove_hive("h")),
+            woken_by(&|| _ = apply(&registry, beat("i", T0, vec![]))),
+            woken_by(&|| {
+                clock.advance(minute);
+                _ = registry.evict_stale(2 * minute);
+            }),
+            woken_by(&|| {
+                clock.advance(minute);
+                _ = registry.evict_stale(minute);
+            }),
+        ];
+        let _ = tell.send((told, registry, feed));
+    });
+    let (told, registry, feed) = hear.recv_timeout(soon).expect("a waker was called under a lock");
+    assert_eq!(told, [1, 0, 1, 1, 1, 1]);
+
+    let last = Arc::new(Nosy { registry: Weak::new(), woken: AtomicUsize::new(0) });
+    let waker = Waker::from(last.clone());
+    while feed.poll_next(&mut Context::from_waker(&waker)).is_ready() {}
+    drop(registry);
+    assert_eq!(last.woken.load(Ordering::SeqCst), 1);
+    assert_eq!(feed.poll_next(&mut Context::from_waker(&waker)), Poll::Ready(Err(FeedError::Closed)));
+}
+
+#[test]
+fn e1_of_several_who_poll_the_last_is_woken() {
+    let (registry, _) = registry();
+    let feed = registry.subscribe(1);
+    let wakers: [_; 2] =
+        std::array::from_fn(|_| Arc::new(Nosy { registry: Weak::new(), woken: AtomicUsize::new(0) }));
+    for nosy in &wakers {
+        let waker = Waker::from(nosy.clone());
+        assert!(feed.poll_next(&mut Context::from_waker(&waker)).is_pending());
+    }
+    apply(&registry, beat("h", T0, vec![worker("w", "m")]));
+    assert_eq!(wakers.map(|nosy| nosy.woken.load(Ordering::SeqCst)), [0, 1]);
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(feed.poll_next(&mut context), Poll::Ready(Err(FeedError::Lagged(1))));
+    assert!(matches!(feed.poll_next(&mut context), Poll::Ready(Ok(_))));
+    assert!(feed.poll_next(&mut context).is_pending());
 }
 
 type Known = BTreeMap<String, BTreeMap<String, WorkerInfo>>;

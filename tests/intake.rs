@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use common::*;
 use hive_registry::{
-    Capability, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo,
-    HiveRegistry, HiveRuntimeState, HiveSnapshot, LivenessClock, OperationalStatus, WorkerState,
+    Capability, Heartbeat, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload,
+    HiveInfo, HiveRegistry, HiveRuntimeState, HiveSnapshot, LivenessClock, OperationalStatus, WorkerState,
 };
+use serde::Deserialize;
 
 /// Every hive's state but for its version, which counts heartbeats applied.
 fn states(registry: &HiveRegistry) -> Vec<HiveRuntimeState> {
@@ -538,6 +539,51 @@ fn json_tells_the_forms_apart_by_their_fields_in_any_order() {
         assert!(matches!(error, HeartbeatError::Malformed { .. }), "{error}: {body}");
     }
     assert_eq!(registry.hive_count(), 0);
+}
+
+#[test]
+fn bodies_of_any_format_are_read_as_json_is() {
+    let event = r#""type": "telemetry", "hive_id": "h""#;
+    let odd = WORKERS.replace(r#""Idle""#, r#""Idle", "gpu_percent": -1, "url": """#);
+    for members in
+        [[r#""hive_id": "h""#, TIMESTAMP, &odd], [HIVE, TIMESTAMP, PROCESSES], [event, TIMESTAMP, PROCESSES]]
+    {
+        let body = format!("{{{}}}", members.join(", "));
+        let tree: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let (as_json, _) = registry();
+        let (as_tree, _) = registry();
+        let heartbeat = Heartbeat::deserialize(&tree).unwrap();
+        assert_eq!(heartbeat.hive_id(), "h");
+        assert_eq!(as_tree.ingest_heartbeat(&heartbeat), as_json.ingest_json(body.as_bytes()));
+        assert_eq!(as_tree.get_hive_state("h"), as_json.get_hive_state("h"), "{body}");
+        assert_eq!(as_tree.hive_stats("h"), as_json.hive_stats("h"), "{body}");
+    }
+}
+
+/// A stream can be read only once: what tells the form must come first, and is told so.
+#[test]
+fn bodies_of_other_formats_tell_their_form_first() {
+    let id = r#""hive_id": "h""#;
+    for (members, says) in [
+        ([WORKERS, id, TIMESTAMP], "workers: must come after `hive_id` or `hive`"),
+        ([id, PROCESSES, r#""type": "telemetry""#], "workers[0].worker_id: missing field `worker_id`"),
+        (
+            [id, r#""workers": []"#, r#""timestamp": "2025-10-21T10:00:00Z", "type": "telemetry""#],
+            "type: must come before",
+        ),
+        ([TIMESTAMP, WORKERS, r#""x": 1"#], "hive_id: missing field `hive_id`"),
+        ([HIVE, TIMESTAMP, r#""workers": 5"#], "workers: invalid type: integer `5`"),
+    ] {
+        let body = format!("{{{}}}", members.join(", "));
+        let mut json = serde_json::Deserializer::from_str(&body);
+        let read = serde_path_to_error::deserialize::<_, Heartbeat<'_>>(&mut json);
+        let error = read.map(|_| ()).unwrap_err();
+        let error = HeartbeatError::malformed(&error.path().to_string(), &error.inner().to_string());
+        assert!(error.to_string().starts_with(says), "{error}: {body}");
+        let (registry, _) = registry();
+        assert_eq!(registry.refuse::<()>(Some("h"), error.clone()), Err(error));
+        assert_eq!(registry.stats().heartbeats.refused, 1);
+    }
 }
 
 #[test]

@@ -4,12 +4,15 @@
 //! `LOOM_MAX_PREEMPTIONS`. The cost beside each is for a bound of 2 on one core.
 #![cfg(loom)]
 
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use hive_registry::{
-    Candidates, EventKind, FeedError, HiveHeartbeatPayload, HiveRegistry, LeastLoaded, LivenessClock,
+    Candidates, Event, EventKind, FeedError, HiveHeartbeatPayload, HiveRegistry, LeastLoaded, LivenessClock,
     ManualClock, Policy, Reservation, WorkerHealth, WorkerInfo, WorkerState,
 };
+use loom::sync::atomic::Ordering;
 use loom::thread;
 
 const NOW: &str = "2025-10-21T10:00:00Z";
@@ -437,7 +440,7 @@ fn a_lease_that_runs_out_against_its_renewal() {
             clock.advance(Duration::from_secs(1));
             registry.find_best_worker_for_model(MODEL).is_some()
         });
-        let renewed = registry.renew_lease(lease.id, Duration::from_secs(60));
+        let renewed = registry.renew_lease(lease.id, Duration::from_secs(60)).is_some();
         let found = other.join().expect("no panic");
         assert!(!(renewed && found), "the place was held throughout");
         assert_eq!(registry.stats().reservations_open, u64::from(renewed));
@@ -688,6 +691,56 @@ fn an_overflowing_feed_against_its_reader() {
         // The hive and its worker.
         assert_eq!(told, 2);
     });
+}
+
+/// What a task leaves with a subscription.
+#[derive(Default)]
+struct Woken(loom::sync::atomic::AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A task polls while something happens to the feed: what it then finds, at once or once it was woken.
+fn polled_beside(
+    happens: impl Fn(HiveRegistry) + Copy + Send + Sync + 'static,
+    expected: fn(&Result<Event, FeedError>) -> bool,
+) {
+    loom::model(move || {
+        let registry = registry();
+        let feed = registry.subscribe(8);
+        let other = thread::spawn(move || happens(registry));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut found = feed.poll_next(&mut Context::from_waker(&waker));
+        other.join().expect("no panic");
+        if found.is_pending() {
+            assert!(woken.0.load(Ordering::Acquire), "an event that nobody was woken for");
+            found = feed.poll_next(&mut Context::from_waker(&waker));
+        }
+        assert!(matches!(&found, Poll::Ready(found) if expected(found)), "{found:?}");
+    });
+}
+
+/// E1: an event beside a poll is found by it, or wakes who polled.
+#[test]
+fn an_event_against_a_poll() {
+    let beats = |registry: HiveRegistry| {
+        beat(&registry, "a", Vec::new());
+        // Beyond the end of this scenario, which is another one.
+        std::mem::forget(registry);
+    };
+    polled_beside(beats, |found| {
+        matches!(found, Ok(Event { sequence: 1, kind: EventKind::HiveRegistered, .. }))
+    });
+}
+
+/// E1: so does the end of the registry.
+#[test]
+fn the_end_of_a_registry_against_a_poll() {
+    polled_beside(drop, |found| *found == Err(FeedError::Closed));
 }
 
 /// E1: a sweep that finds a hive silent does not tell so after the hive was removed.

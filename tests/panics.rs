@@ -58,7 +58,7 @@ fn assert_usable(registry: &HiveRegistry, clock: &ManualClock) {
         drop(held);
     }
     let lease = registry.reserve_detached("m", SECOND).expect("some have no limit");
-    assert!(registry.renew_lease(lease.id, SECOND) && registry.release_lease(lease.id));
+    assert!(registry.renew_lease(lease.id, SECOND).is_some() && registry.release_lease(lease.id));
     // Leases that a call opened just before it panicked run out.
     clock.advance(3_600 * SECOND);
     assert_eq!(registry.stats().reservations_open, 0);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use common::{
     Rng, T0, apply, bare_worker, beat, name, process, registry, registry_with, telemetry, worker, worker_in,
 };
@@ -492,7 +493,7 @@ fn s6_release_is_a_no_op_for_a_worker_that_has_gone_or_come_back() {
         assert_eq!(told(&registry, "w").reservations, 0);
         let own = registry.reserve_worker_for_model("m");
         let lease = lease.unwrap().id;
-        assert!(!registry.renew_lease(lease, LEASE) && !registry.release_lease(lease));
+        assert!(registry.renew_lease(lease, LEASE).is_none() && !registry.release_lease(lease));
         drop(guard);
         assert_eq!((told(&registry, "w").reservations, open(&registry)), (1, 1));
         // The old lease running out touches nobody either.
@@ -565,7 +566,7 @@ fn s6_a_lease_run_out_counts_in_no_call_begun_afterwards() {
         assert!(!fresh(&registry), "{call}: it is held for one millisecond more");
         clock.advance(Duration::from_millis(1));
         assert!(fresh(&registry), "{call}: it has run out");
-        assert!(!registry.renew_lease(lease.id, LEASE) && !registry.release_lease(lease.id));
+        assert!(registry.renew_lease(lease.id, LEASE).is_none() && !registry.release_lease(lease.id));
     }
 }
 
@@ -574,14 +575,16 @@ fn s6_a_renewed_lease_runs_from_now() {
     let (registry, clock) = hive(vec![limited("w", 1)]);
     let id = registry.reserve_detached("m", LEASE).expect("there is room").id;
     clock.advance(Duration::from_secs(9));
-    assert!(registry.renew_lease(id, LEASE));
+    let expires_at = |renewed: Option<DateTime<Utc>>| renewed.map(|at| at.timestamp_millis());
+    assert_eq!(expires_at(registry.renew_lease(id, LEASE)), Some(T0 + 19_000));
     clock.advance(Duration::from_secs(9));
     assert_eq!(open(&registry), 1);
-    assert!(registry.renew_lease(id, Duration::from_secs(1)), "it may be shortened, too");
+    let shortened = registry.renew_lease(id, Duration::from_secs(1));
+    assert_eq!(expires_at(shortened), Some(T0 + 19_000), "it may be shortened, too");
     clock.jump_wall(3_600_000);
     assert_eq!(open(&registry), 1, "no wall clock ends a lease");
     clock.advance(Duration::from_secs(1));
-    assert!(!registry.renew_lease(id, LEASE));
+    assert!(registry.renew_lease(id, LEASE).is_none());
     assert_eq!(open(&registry), 0);
     apply(&registry, beat("h", T0 + 3_700_000, vec![limited("w", 1)]));
     let forever = registry.reserve_detached("m", Duration::MAX).expect("there is room");
@@ -948,6 +951,33 @@ fn s8_reserve_with_never_takes_a_place_taken_meanwhile() {
     });
     assert!(registry.reserve_with("m", &slow).is_none());
     assert_eq!((told(&registry, "w").reservations, open(&registry)), (1, 1));
+}
+
+/// Eight threads at once: whom the policy leaves out is nobody's, though the default rule would take it, and its choice is
+/// taken whenever it has room, whatever its count became, so that nobody is told none.
+#[test]
+fn s8_what_a_policy_leaves_out_is_not_chosen_under_contention() {
+    let busy = |id: &str| at(id, 99.0);
+    let (registry, _) = hive(vec![busy("a"), busy("b"), limited("out", 1 << 20)]);
+    assert_eq!(best(&registry, "m").as_deref(), Some("h/out"));
+    let others = choose(|candidates| {
+        let others = candidates.iter().filter(|(_, candidate)| candidate.worker.worker_id != "out");
+        others.min_by_key(|(_, candidate)| candidate.reservations).map(|(at, _)| at)
+    });
+    let nobody = choose(|_| None);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    let held = registry.reserve_with("m", &others).expect("both have room throughout");
+                    assert_ne!(held.worker().worker_id, "out");
+                    drop(held);
+                    assert!(registry.reserve_with("m", &nobody).is_none());
+                }
+            });
+        }
+    });
+    assert_eq!(open(&registry), 0);
 }
 
 // === S9 ===

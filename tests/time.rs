@@ -238,3 +238,40 @@ mod stopped {
         println!("child: done");
     }
 }
+
+#[test]
+fn l6_a_manual_clock_keeps_what_is_below_a_millisecond() {
+    let clock = ManualClock::new(T0);
+    for _ in 0..10_000 {
+        clock.advance(Duration::from_micros(400));
+    }
+    assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (T0 + 4_000, 4_000));
+    clock.advance(Duration::from_nanos(999_999));
+    assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (T0 + 4_000, 4_000));
+    clock.advance(Duration::from_nanos(1));
+    assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (T0 + 4_001, 4_001));
+
+    clock.jump_wall_ns(-1);
+    assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (T0 + 4_000, 4_001), "rounded down");
+    clock.set(T0 + 4_001);
+    clock.advance(Duration::from_nanos(999_999));
+    assert_eq!(clock.monotonic_ms(), 4_002, "a nanosecond passed by `set`");
+    assert_eq!(clock.wall_ns(), i128::from(T0 + 4_001) * 1_000_000 + 999_999);
+    // Before 1970 down is away from 0.
+    clock.set_ns(-1);
+    assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (-1, 4_002));
+}
+
+#[test]
+fn l6_a_manual_clock_stops_at_the_end_of_time() {
+    let clock = ManualClock::new(i64::MAX - 1);
+    clock.advance(Duration::MAX);
+    assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (i64::MAX, i64::MAX));
+    clock.jump_wall(i64::MIN);
+    assert_eq!(clock.wall_ms(), -1);
+    clock.set_ns(i128::MIN);
+    assert_eq!((clock.wall_ms(), clock.monotonic_ms()), (i64::MIN, i64::MAX));
+    clock.jump_wall_ns(i128::MAX);
+    clock.advance(Duration::MAX);
+    assert_eq!(clock.wall_ms(), i64::MAX);
+}

@@ -76,6 +76,8 @@ def spread(name: str, policy: Policy, requests: int) -> None:
     cordoned = sum(count for (hive_id, _), count in each.items() if hive_id in CORDONED)
     room = sum(reservation.worker.vram_free_bytes or 0 for reservation in held) / requests / GIB
     print(f"{name:<16} {min(counts):>6} {max(counts):>6} {cordoned:>8} {room:>14.1f}")
+    for reservation in held:
+        reservation.release()
 
 
 def hits(name: str, policy: Policy | None, turns: int) -> None:
@@ -90,6 +92,8 @@ def hits(name: str, policy: Policy | None, turns: int) -> None:
         found += sticky.served(conversation, held[-1])
         if len(held) > 40:
             held.popleft().release()
+    for reservation in held:
+        reservation.release()
     print(f"{name:<16} {found:>6}")
 
 

@@ -70,7 +70,7 @@ from ._records import (
     Resources,
     Stats,
 )
-from ._types import ArrowStream, Heartbeat, Policy, Score, Seconds
+from ._types import ArrowStream, Heartbeat, Policy, PolicyName, Score, Seconds
 
 __all__ = [
     "ArrowStream",
@@ -106,6 +106,7 @@ __all__ = [
     "Model",
     "NoWorkerError",
     "Policy",
+    "PolicyName",
     "PowerOfChoices",
     "ProcessStats",
     "Random",

@@ -1,7 +1,7 @@
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
@@ -18,7 +18,7 @@ from ._records import (
     Resources,
     Stats,
 )
-from ._types import ArrowStream, Heartbeat, Policy, Seconds
+from ._types import ArrowStream, Fields, Heartbeat, Policy, Seconds
 
 __all__ = [
     "Candidate",
@@ -37,10 +37,22 @@ __all__ = [
     "Table",
     "Worker",
     "_after_fork_in_child",
+    "_stop_waking",
+    "_unpickle_hive_state",
+    "_unpickle_snapshot",
+    "_unpickle_table",
     "_unpickle_worker",
+    "_woken",
 ]
 
+_Batch: TypeAlias = tuple[int, Sequence[tuple[bytes | None, Sequence[bytes]]]]
+
 def _after_fork_in_child() -> None: ...
+def _stop_waking() -> None: ...
+def _woken() -> list[int]: ...
+def _unpickle_hive_state(json: bytes) -> HiveState: ...
+def _unpickle_snapshot(json: bytes) -> Snapshot: ...
+def _unpickle_table(columns: Sequence[str], batches: Sequence[_Batch]) -> Table: ...
 def _unpickle_worker(json: bytes) -> Worker: ...
 
 @disjoint_base
@@ -79,16 +91,16 @@ class Worker:
         """The index of its GPU on the hive."""
     @property
     def vram_bytes(self) -> int | None:
-        """VRAM in use."""
+        """VRAM in use, bytes."""
     @property
     def vram_total_bytes(self) -> int | None:
-        """VRAM of its device."""
+        """VRAM of its device, bytes."""
     @property
     def vram_free_bytes(self) -> int | None:
         """VRAM of its device that it does not use itself; None if it does not tell how much there is."""
     @property
     def ram_bytes(self) -> int | None:
-        """RAM in use."""
+        """RAM in use, bytes."""
     @property
     def cpu_percent(self) -> float | None:
         """CPU in use, percent of one core; may pass 100."""
@@ -129,7 +141,8 @@ class HiveState:
     """The state of one hive as one heartbeat left it: immutable, compared by its fields."""
 
     @property
-    def hive_id(self) -> str: ...
+    def hive_id(self) -> str:
+        """The hive."""
     @property
     def workers(self) -> list[Worker]:
         """By worker id. O(workers)."""
@@ -143,7 +156,8 @@ class HiveState:
     def ram_used_gb(self) -> float:
         """By its workers, units of 10**9 bytes; an assumed amount for those that do not say."""
     @property
-    def worker_count(self) -> int: ...
+    def worker_count(self) -> int:
+        """How many workers it has."""
     @property
     def version(self) -> int:
         """Grows with each heartbeat that is applied."""
@@ -157,6 +171,7 @@ class HiveState:
         """One of its workers. O(log workers)."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Callable[[bytes], HiveState], tuple[bytes]]: ...
 
 @final
 class ManualClock:
@@ -170,10 +185,10 @@ class ManualClock:
 
     """
 
-    def __new__(cls, start: float | datetime | None = None) -> ManualClock: ...
+    def __new__(cls, start: SupportsFloat | datetime | None = None) -> ManualClock: ...
     def advance(self, seconds: Seconds) -> None:
         """Lets so much time pass."""
-    def set(self, moment: float | datetime) -> None:
+    def set(self, moment: SupportsFloat | datetime) -> None:
         """Shows `moment` from now on. Going forward, that much time passes; going back, only the wall clock moves."""
     def jump_wall(self, seconds: Seconds) -> None:
         """Steps the wall clock, either way, while no time passes."""
@@ -188,6 +203,7 @@ class LeastLoaded:
     """
 
     def __new__(cls) -> LeastLoaded: ...
+    def __reduce__(self) -> tuple[type[LeastLoaded], tuple[()]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -195,9 +211,11 @@ class LeastLoaded:
 class PowerOfChoices:
     """The best of `d` candidates drawn at random; 0 counts as 1. O(d)."""
 
-    def __new__(cls, d: int | None = None) -> PowerOfChoices: ...
+    def __new__(cls, d: SupportsIndex | None = None) -> PowerOfChoices: ...
     @property
-    def d(self) -> int: ...
+    def d(self) -> int:
+        """How many are drawn."""
+    def __reduce__(self) -> tuple[type[PowerOfChoices], tuple[int]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -206,6 +224,7 @@ class RoundRobin:
     """Each candidate in turn, per model. O(1)."""
 
     def __new__(cls) -> RoundRobin: ...
+    def __reduce__(self) -> tuple[type[RoundRobin], tuple[()]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -214,6 +233,7 @@ class Random:
     """Any candidate, with equal chances. O(1)."""
 
     def __new__(cls) -> Random: ...
+    def __reduce__(self) -> tuple[type[Random], tuple[()]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -225,7 +245,8 @@ class Reservation:
     """
 
     @property
-    def hive_id(self) -> str: ...
+    def hive_id(self) -> str:
+        """The worker's hive."""
     @property
     def worker(self) -> Worker:
         """As it was when it was chosen."""
@@ -251,7 +272,8 @@ class Model:
     """
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Its name."""
     def find_best_worker(self) -> tuple[str, Worker] | None:
         """As `HiveRegistry.find_best_worker_for_model`."""
     def reserve_worker(self) -> Reservation | None:
@@ -279,7 +301,15 @@ class Sweeper:
 class Feed:
     """The events of a `Subscription`."""
 
-    def next(self, timeout: Seconds | None = None) -> Event | None: ...
+    @property
+    def key(self) -> int:
+        """What `_woken` calls it."""
+    def next(self, timeout: Seconds | None = None) -> Event | None:
+        """The next event; `None` if none came within `timeout` seconds; `None` as timeout waits for ever."""
+    def take(self) -> Event | None:
+        """The next event if it is there."""
+    def poll(self) -> Event | None:
+        """The same; if there is none, `_woken` tells of it once there is."""
 
 @final
 class Table:
@@ -307,6 +337,13 @@ class Table:
 
         """
     def __arrow_c_schema__(self) -> object: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __copy__(self) -> Table: ...
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Table: ...
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[Sequence[str], Sequence[_Batch]], Table], tuple[list[str], list[_Batch]]]: ...
     def _repr_html_(self) -> str: ...
 
 @final
@@ -337,6 +374,11 @@ class Snapshot:
         `online`, `age_ms` since it was heard, `timestamp` when that was, `worker_count`, `reservations`, memory in
         use, `version`, and what it says about itself if it sends the telemetry form.
         """
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __copy__(self) -> Snapshot: ...
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Snapshot: ...
+    def __reduce__(self) -> tuple[Callable[[bytes], Snapshot], tuple[bytes]]: ...
     def _repr_html_(self) -> str: ...
 
 @final
@@ -370,59 +412,102 @@ class HiveRegistry:
     def __new__(
         cls,
         *,
-        shards: int | None = None,
+        shards: SupportsIndex | None = None,
         liveness_window: Seconds | None = None,
         liveness_clock: Literal["reported", "arrival"] = "reported",
         stale_mode: Literal["exclude", "ignore"] = "exclude",
         limits: Limits | None = None,
-        assumed_worker_memory: tuple[float, float] | None = None,
+        assumed_worker_memory: tuple[SupportsFloat, SupportsFloat] | None = None,
         clock: ManualClock | None = None,
-        seed: int | None = None,
-        assumed_concurrency: int | None = None,
-        tie_seed: int | None = None,
+        seed: SupportsIndex | None = None,
+        assumed_concurrency: SupportsIndex | None = None,
+        tie_seed: SupportsIndex | None = None,
     ) -> HiveRegistry: ...
 
     # === heartbeats ===
 
-    def update_hive_state(self, hive_id: str, payload: Heartbeat) -> HeartbeatOutcome:
-        """Applies a heartbeat in the plain form. O(workers), whole or not at all.
+    def update_hive_state(self, hive_id: str, payload: Heartbeat, *, strict: bool = False) -> HeartbeatOutcome:
+        """Applies a heartbeat in the plain form, of this hive alone: replaces all its workers, or changes nothing.
+
+        Takes what `ingest` takes. O(workers), and O(log n) for each worker whose rank changed.
+
+        Args:
+            hive_id: whose it must be.
+            payload: the heartbeat.
+            strict: refuses fields that are not known, at any depth; not for JSON.
 
         Raises:
             HeartbeatError: says field, value and bound; then nothing changed.
+            ConfigError: `strict` with JSON.
 
         """
-    def update_hive(self, heartbeat: Heartbeat) -> HeartbeatOutcome:
-        """Applies a heartbeat in the telemetry form; otherwise as `update_hive_state`."""
-    def update_workers(
-        self, hive_id: str, processes: Sequence[ProcessStats | Mapping[str, Any]] | str | bytes | bytearray
-    ) -> HeartbeatOutcome:
-        """Replaces a hive's workers by processes and counts it as heard now; an unknown hive is registered.
+    def update_hive(self, heartbeat: Heartbeat, *, strict: bool = False) -> HeartbeatOutcome:
+        """Applies a heartbeat in the telemetry form, or the event of a stream; otherwise as `update_hive_state`.
 
         Raises:
             HeartbeatError: says field, value and bound; then nothing changed.
+            ConfigError: `strict` with JSON.
+
+        """
+    def update_workers(
+        self, hive_id: str, processes: Sequence[Fields] | str | bytes | bytearray, *, strict: bool = False
+    ) -> HeartbeatOutcome:
+        """Replaces a hive's workers by processes and counts it as heard now; an unknown hive is registered. O(workers).
+
+        Args:
+            hive_id: the hive.
+            processes: a sequence of `ProcessStats`, or of what else has their fields; or JSON.
+            strict: refuses fields that are not known; not for JSON.
+
+        Raises:
+            HeartbeatError: says field, value and bound; then nothing changed.
+            ConfigError: `strict` with JSON.
 
         """
     def ingest_json(self, body: str | bytes | bytearray) -> HeartbeatOutcome:
-        """Applies a heartbeat from JSON, of either form: `hive_id` marks the plain one, `hive` the telemetry one.
+        """Applies a heartbeat from JSON, of any form: `hive_id` marks the plain one, `hive` the telemetry one.
 
-        The fastest way for one heartbeat: nothing of it becomes a Python object. O(bytes).
-
-        Raises:
-            HeartbeatError: says field, value and bound; then nothing changed.
-
-        """
-    def ingest(self, heartbeat: Heartbeat) -> HeartbeatOutcome:
-        """Applies a heartbeat of either form, however it comes. What is not JSON is made JSON first.
+        `hive_id` with the `type` "telemetry" or "hive_telemetry" is the event of a stream. The fastest way for one
+        heartbeat: nothing of it becomes a Python object. O(bytes).
 
         Raises:
-            HeartbeatError: says field, value and bound; then nothing changed.
+            HeartbeatError: says field, value and bound, line and column; then nothing changed.
 
         """
-    def ingest_many(self, heartbeats: Iterable[Heartbeat]) -> Ingested:
-        """Applies many. A refused one does not keep those after it: look at `refused` of what is returned.
+    def ingest(self, heartbeat: Heartbeat, *, strict: bool = False) -> HeartbeatOutcome:
+        """Applies a heartbeat of any form, however it comes. O(fields); JSON is faster: see `ingest_json`.
+
+        It may be JSON, or what has the fields that JSON would have: a dict or another mapping, a dataclass, a model of
+        pydantic, attrs or msgspec, a named tuple; lists may be any sequences, numbers those of numpy, words members of
+        an enum. `timestamp` and `last_heartbeat` are RFC 3339, a `datetime` with a time zone, or seconds since 1970.
+        Only the fields that are known are looked at; what is not told is left out or None.
+
+        Args:
+            heartbeat: the heartbeat.
+            strict: refuses fields that are not known, at any depth; not for JSON.
+
+        Raises:
+            HeartbeatError: says field, value and bound; then nothing changed. What an object raises while it is read is
+                its cause.
+            ConfigError: `strict` with JSON.
+
+        """
+    def ingest_many(self, heartbeats: Iterable[Heartbeat], *, strict: bool = False) -> Ingested:
+        """Applies many. A refused one does not keep the others: look at `refused` of what is returned.
+
+        They are read 8,192 at a time, which takes about 3 KB for each of 8 workers beside what was given, and then
+        applied hive by hive, in the order of (epoch, seq) where sent, else of `timestamp`. A hive whose counter began
+        again, whose clock was set back, or that sends the pair only at times is left in the order given. O(n log n).
+
+        Args:
+            heartbeats: what `ingest` takes, any number of times.
+            strict: refuses fields that are not known, at any depth; not for JSON.
 
         Raises:
             TypeError: `heartbeats` is one heartbeat, or no iterable.
+            ConfigError: `strict` with JSON.
+            BaseException: what iterating raises, an interrupt among it. What came before was applied, and stays:
+                `stats` counts it.
 
         """
     def ingest_table(self, table: ArrowStream) -> Ingested:
@@ -430,13 +515,17 @@ class HiveRegistry:
 
         Columns are those of `WorkerState`, and `hive_id`, `timestamp`, `epoch`, `seq`; of these `hive_id`, `worker_id`
         and `timestamp` must be there. Rows that agree in `hive_id`, `timestamp`, `epoch` and `seq` are one heartbeat.
-        Moments are timestamps with a time zone, or text as RFC 3339. What is null or missing is as `WorkerState` has
-        it, `last_heartbeat` as `timestamp`; other columns are left alone. A hive without workers has no row: a table
-        cannot tell of it. The fastest way for many; of a refused heartbeat `refused` tells the first row.
+        Moments are timestamps with a time zone, seconds since 1970, or text as RFC 3339. What is null or missing is as
+        `WorkerState` has it, `last_heartbeat` as `timestamp`; other columns are left alone. A hive without workers has
+        no
+        row: a table cannot tell of it. The fastest way for many; of a refused heartbeat `refused` tells the first row.
+
+        The whole table is read, then applied in the order of `ingest_many`. O(rows log rows).
 
         Raises:
             HeartbeatError: a column is missing or of the wrong type, or a value in it cannot be; then nothing was
                 applied.
+            TypeError: it is no table; a plan is told what makes one of it.
 
         """
 
@@ -444,7 +533,7 @@ class HiveRegistry:
 
     def get_hive_state(self, hive_id: str) -> HiveState | None:
         """The newest state of a hive. O(1)."""
-    def list_active_hives(self, max_age_ms: int = 30_000) -> list[str]:
+    def list_active_hives(self, max_age_ms: SupportsIndex = 30_000) -> list[str]:
         """Hives heard less than `max_age_ms` milliseconds ago, ordered. O(hives)."""
     def get_available_resources(self, hive_id: str) -> Resources | None:
         """Memory of a hive, in use and free. O(workers of the hive)."""
@@ -454,7 +543,7 @@ class HiveRegistry:
         """All hives, live or not, ordered. O(hives)."""
     def get_worker_count(self, hive_id: str) -> int | None:
         """How many workers a hive has. O(1)."""
-    def is_hive_online(self, hive_id: str, max_age_ms: int = 30_000) -> bool:
+    def is_hive_online(self, hive_id: str, max_age_ms: SupportsIndex = 30_000) -> bool:
         """Whether a hive was heard less than `max_age_ms` milliseconds ago. O(1)."""
     def hive_count(self) -> int:
         """How many hives are known. O(1)."""
@@ -490,7 +579,7 @@ class HiveRegistry:
         """As `find_workers_by_model`, by its other name."""
     def find_workers_by_backend(self, backend: str) -> list[tuple[str, Worker]]:
         """Workers of live hives on a kind of device, "cuda" say, in whatever case. O(workers)."""
-    def find_workers_with_capacity(self, vram_mb: int) -> list[tuple[str, Worker]]:
+    def find_workers_with_capacity(self, vram_mb: SupportsIndex) -> list[tuple[str, Worker]]:
         """Workers of live hives on whose device so much VRAM is free, units of 1,048,576 bytes. O(workers)."""
     def total_worker_count(self) -> int:
         """How many workers there are. O(1)."""
@@ -509,14 +598,30 @@ class HiveRegistry:
         An idle worker of any model if none that has it loaded may be picked. Counts nothing: see `reserve`.
         """
     def pick(self, model_id: str, policy: Policy | None = None) -> tuple[str, Worker] | None:
-        """Chooses by a policy; None is the rule of `find_best_worker_for_model`.
+        """Chooses a worker by a policy, and counts nothing: see `reserve_with`. None if nobody may be chosen.
 
-        Of equal scores of a callable the one reserved least recently wins. Whom a policy passes over is not chosen,
-        whatever others do meanwhile; if the one it chose has gone it is asked again, 64 times at most.
+        Candidates are the workers that have the model loaded and may be picked; if there are none, idle workers of any
+        model. Of equal scores of a callable the one reserved least recently wins. Whom a policy passes over is not
+        chosen, whatever others do meanwhile; if the one it chose has gone it is asked again, 64 times at most.
 
-        A callable is called once for each candidate, in any order, outside every lock: it may use the registry. What it
-        raises is raised here, and the registry is as before. While others make workers leave, one may be asked about
-        twice; nobody who stays is passed over. O(candidates) for a callable.
+        O(1) for the policies that have names, O(d) for `PowerOfChoices(d)`. A callable is called once for each
+        candidate, in any order, outside every lock: it may use the registry. What it raises is raised here, and the
+        registry is as before. While others make workers leave, one may be asked about twice; nobody who stays is
+        passed over.
+
+        Args:
+            model_id: the model's name.
+            policy: a name, an object, or a callable that scores a candidate: the lowest wins, None or NaN passes it
+                over. None is the rule of `find_best_worker_for_model`.
+
+        Returns:
+            The hive's id and the worker, as its last heartbeat told it: bytes, percent and counts, not seconds or
+            shares.
+
+        Raises:
+            ConfigError: there is no policy of that name.
+            TypeError: the policy is none of these, or a score is no number.
+
         """
     def reserve_worker_for_model(self, model_id: str) -> Reservation | None:
         """Chooses and counts in one step, so that a burst spreads; None if no place is free.
@@ -537,9 +642,12 @@ class HiveRegistry:
         """
     def reserve_detached(self, model_id: str, lease: Seconds) -> Lease | None:
         """Reserves for a holder elsewhere, until `lease` has passed. None if no place is free."""
-    def renew_lease(self, lease_id: int, lease: Seconds) -> bool:
-        """Lets a lease run for `lease` from now. False if it ended: ran out, was released, or its worker has gone."""
-    def release_lease(self, lease_id: int) -> bool:
+    def renew_lease(self, lease_id: SupportsIndex, lease: Seconds) -> datetime | None:
+        """Lets a lease run for `lease` from now, and says until when.
+
+        None if it ended: ran out, was released, or its worker has gone.
+        """
+    def release_lease(self, lease_id: SupportsIndex) -> bool:
         """Ends a lease. False if it had ended."""
     def model(self, model_id: str) -> Model:
         """A model looked up once.
@@ -561,7 +669,7 @@ class HiveRegistry:
         """
     def spawn_sweeper(self, every: Seconds, max_age: Seconds) -> Sweeper:
         """Evicts from time to time on a thread of its own, while the registry and the sweeper exist."""
-    def subscribe(self, capacity: int | None = None, timeout: Seconds | None = None) -> Subscription:
+    def subscribe(self, capacity: SupportsIndex | None = None, timeout: Seconds | None = None) -> Subscription:
         """The events from now on.
 
         Args:

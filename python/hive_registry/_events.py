@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._errors import Closed
+from ._waking import expect, finish, forget
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from ._core import Feed, Worker
+    from ._types import Seconds
 
-_SLICE = 0.1
-"""Seconds that a thread waits for an event on behalf of `async for`, before it looks whether it still should."""
+_TURN = 128
+"""Events that `async for` gives without a pause, before other tasks have a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +88,15 @@ class Subscription:
     else may: `RuntimeError`.
     """
 
-    __slots__ = ("__weakref__", "_feed", "_pid", "_reading", "_thread", "_timeout", "_waiting")
+    __slots__ = ("__weakref__", "_feed", "_given", "_reading", "_timeout")
 
     def __init__(self, feed: Feed, timeout: float | None = None) -> None:
         self._feed = feed
         self._timeout = timeout
-        self._thread: ThreadPoolExecutor | None = None
-        self._waiting: Future[Event | None] | None = None
         self._reading = False
-        self._pid = os.getpid()
+        self._given = 0
 
-    def next(self, timeout: float | timedelta | None = None) -> Event | None:
+    def next(self, timeout: Seconds | None = None) -> Event | None:
         """The next event, waiting at most `timeout` seconds, or for ever; None if none came.
 
         Other threads run meanwhile, and Ctrl-C interrupts it.
@@ -113,23 +108,14 @@ class Subscription:
             RuntimeError: a task waits for the next event.
 
         """
-        waiting = self._begin()
-        if waiting is not None:
-            # Of a task that was cancelled: done within a tenth of a second.
-            event = waiting.result()
-            if event is not None:
-                return event
+        if self._reading:
+            self._refuse()
         return self._feed.next(timeout)
 
-    def _begin(self) -> Future[Event | None] | None:
-        """What a cancelled task was waiting for, if anything."""
-        if self._pid != os.getpid():
-            # The thread that waits did not come along through fork(): the feed is asked here, and raises.
-            self._feed.next(0)
-        if self._reading:
-            raise RuntimeError("another task waits for the next event of this subscription")
-        waiting, self._waiting = self._waiting, None
-        return None if waiting is None or waiting.cancelled() else waiting
+    def _refuse(self) -> None:
+        # In a child by fork() the feed says so.
+        _ = self._feed.key
+        raise RuntimeError("another task waits for the next event of this subscription")
 
     def __iter__(self) -> Subscription:
         return self
@@ -147,44 +133,49 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
-        self._waiting = self._begin()
-        self._reading = True
+        if self._reading:
+            self._refuse()
         try:
-            return await self._next()
-        finally:
-            self._reading = False
+            event = self._feed.take() if self._given < _TURN else None
+            if event is None:
+                self._reading = True
+                try:
+                    event = await self._wait()
+                finally:
+                    self._reading = False
+            self._given += 1
+            return event
+        except Closed:
+            raise StopAsyncIteration from None
 
-    async def _next(self) -> Event:
-        until = None if self._timeout is None else time.monotonic() + self._timeout
-        while True:
-            left = _SLICE if until is None else min(_SLICE, max(0.0, until - time.monotonic()))
-            try:
-                event = await self._wait(left)
-            except Closed:
-                raise StopAsyncIteration from None
-            if event is not None:
-                return event
-            if until is not None and time.monotonic() >= until:
-                raise StopAsyncIteration
+    async def _wait(self) -> Event:
+        """Lets other tasks run until there is an event, or once if enough were given.
 
-    async def _wait(self, seconds: float) -> Event | None:
-        """Waits on a thread of its own.
-
-        A wait that is cancelled goes on there, for a tenth of a second at most; what it finds is kept for the next one.
+        Between taking an event and giving it nothing is awaited, so a task that is cancelled loses none.
         """
-        if self._waiting is None:
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(1, thread_name_prefix="hive-events")
-            self._waiting = self._thread.submit(self._feed.next, seconds)
-        try:
-            event = await asyncio.wrap_future(self._waiting)
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            self._waiting = None
-            raise
-        self._waiting = None
-        return event
+        feed = self._feed
+        loop = asyncio.get_running_loop()
+        until = None if self._timeout is None else loop.time() + self._timeout
+        if self._given >= _TURN:
+            await asyncio.sleep(0)
+            self._given = 0
+        while True:
+            timer = None
+            woken = expect(feed.key)
+            try:
+                event = feed.poll()
+                if event is not None:
+                    return event
+                if until is not None:
+                    if loop.time() >= until:
+                        raise StopAsyncIteration
+                    timer = loop.call_at(until, finish, [woken])
+                await woken
+                self._given = 0
+            finally:
+                forget(feed.key)
+                if timer is not None:
+                    timer.cancel()
 
     def __repr__(self) -> str:
         return f"<Subscription timeout={self._timeout}>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -126,6 +126,12 @@ class Explanation:
     """Eligible idle workers of any model or none, among which a pick falls back when `eligible` is 0."""
     pick: tuple[str, Worker] | None
     """What the pick would be."""
+    falls_back: bool = field(init=False)
+    """The pick is an idle worker that does not have the model loaded: nobody who has may be picked."""
+
+    def __post_init__(self) -> None:
+        falls_back = self.pick is not None and self.pick[1].model_id != self.model
+        object.__setattr__(self, "falls_back", falls_back)
 
     def __str__(self) -> str:
         """In a sentence."""
@@ -137,6 +143,11 @@ class Explanation:
         if self.pick is None:
             return f"no worker for {self.model!r}: {loaded}, none of them eligible, and no idle worker to fall back to"
         hive_id, worker = self.pick
+        if self.falls_back:
+            none = "nobody has it loaded" if self.workers == 0 else f"of {loaded} none is eligible"
+            other = "without a model" if worker.model_id is None else f"of another model, {worker.model_id!r}"
+            idle = f"one of {self.idle_fallbacks} idle"
+            return f"{self.model!r} goes to {worker.worker_id!r} on {hive_id!r}, {other}: {none}, and it is {idle}"
         whence = f"{self.eligible} eligible" if self.eligible else f"falling back to {self.idle_fallbacks} idle"
         return f"{self.model!r} goes to {worker.worker_id!r} on {hive_id!r}: {loaded}, {whence}"
 
@@ -178,6 +189,12 @@ class HiveStats:
     """Heartbeats refused since it was registered, as far as it could be read whose they were."""
     last_refusal: str | None = None
 
+    def __repr__(self) -> str:
+        """In a line; `dataclasses.asdict` tells every field."""
+        mean, longest = self.mean_interval.total_seconds(), self.longest_gap.total_seconds()
+        every = f"every {mean:.3g} s, the longest gap {longest:.3g} s"
+        return f"<HiveStats {self.hive_id!r}: {self.heartbeats:,} heartbeats, {every}, {self.refusals:,} refused>"
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
@@ -198,3 +215,13 @@ class Stats:
     """Eviction passes that held for a mass silence."""
     hives: tuple[HiveStats, ...]
     """By hive id."""
+
+    def __repr__(self) -> str:
+        """In a line; `dataclasses.asdict` tells every field."""
+        workers = sum(hive.workers_added - hive.workers_removed for hive in self.hives)
+        counts = self.heartbeats
+        taken = counts.registered + counts.updated + counts.superseded + counts.removed
+        return (
+            f"<Stats: {len(self.hives):,} hives, {workers:,} workers, {taken:,} heartbeats, "
+            f"{counts.refused:,} refused, {self.reservations_open:,} reservations>"
+        )

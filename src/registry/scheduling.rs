@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::HiveRegistry;
 use super::workers::pair;
 use crate::error::HeartbeatError;
@@ -37,9 +39,9 @@ impl HiveRegistry {
         self.0.lease(model_id, lease)
     }
 
-    /// Lets a lease run for `lease` from now. False if it has run out, was released, or its worker has gone.
-    /// O(log leases).
-    pub fn renew_lease(&self, id: u64, lease: Duration) -> bool {
+    /// Lets a lease run for `lease` from now, and tells when it runs out, as [`Lease::expires_at`]. None if it has run
+    /// out, was released, or its worker has gone. O(log leases).
+    pub fn renew_lease(&self, id: u64, lease: Duration) -> Option<DateTime<Utc>> {
         self.0.renew_lease(id, lease)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
@@ -257,10 +257,15 @@ pub(crate) struct Unread {
     pub(crate) hive_id: Option<SmolStr>,
 }
 
+/// JSON without the byte order mark before it.
+pub(crate) fn unmarked(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json)
+}
+
 /// Parses a body of any form. O(bytes), borrowing from them.
 pub(crate) fn parse(body: &[u8]) -> Result<Body<'_>, Unread> {
     // The parser that keeps the path of the field is several times slower, so it runs only to explain.
-    serde_json::from_slice(body).map(|OneGo::<false>(body)| body).or_else(|error| parse_again(body, &error))
+    serde_json::from_slice(body).map(|OneTry(body)| body).or_else(|error| parse_again(body, &error))
 }
 
 /// An event may say what it is after its workers, which were then taken for those of the plain form.
@@ -269,10 +274,10 @@ fn parse_again<'a>(body: &'a [u8], error: &serde_json::Error) -> Result<Body<'a>
     let Sketch { hive_id, is_event } = sketch(body);
     let unread = |error| Unread { error, hive_id };
     if is_event {
-        let again = serde_json::from_slice(body).map(|OneGo::<true>(body)| body);
-        return again.map_err(|error| unread(explain::<OneGo<'_, true>>(body, &error)));
+        let again = serde_json::from_slice(body).map(|SecondTry(body)| body);
+        return again.map_err(|error| unread(explain::<SecondTry<'_>>(body, &error)));
     }
-    Err(unread(explain::<OneGo<'_, false>>(body, error)))
+    Err(unread(explain::<OneTry<'_>>(body, error)))
 }
 
 /// Parses a part of a body that comes alone.
@@ -288,21 +293,7 @@ fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], error: &serde_json::Error) ->
         // A valid body with something after it.
         Ok(_) => (".".to_owned(), error.to_string()),
     };
-    // What came before the form was known was read apart, and its path is in the message.
-    let (field, message) = match message.split_once(": ") {
-        Some((path, rest)) if field == "." && (path.starts_with("workers") || path == "hive") => {
-            (path.to_owned(), rest)
-        }
-        _ => (field, &*message),
-    };
-    // What is missing has no path of its own.
-    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    let field = match missing {
-        Some(name) if field == "." => name.to_owned(),
-        Some(name) => format!("{field}.{name}"),
-        None => field,
-    };
-    HeartbeatError::malformed(&field, message)
+    HeartbeatError::malformed(&field, &message)
 }
 
 /// What can be told of a body that is not a heartbeat.
@@ -347,7 +338,7 @@ impl<'de> Visitor<'de> for &mut Sketch {
             match key {
                 Key::HiveId => self.hive_id = id(map.next_value()?),
                 Key::Hive => self.hive_id = id(map.next_value::<Named<'_>>()?.id),
-                Key::Type => self.is_event |= is_event(map.next_value()?),
+                Key::Type => self.is_event |= map.next_value::<Kind>()?.is_event,
                 _ => _ = map.next_value::<IgnoredAny>()?,
             }
         }
@@ -355,39 +346,133 @@ impl<'de> Visitor<'de> for &mut Sketch {
     }
 }
 
-fn is_event(kind: &RawValue) -> bool {
-    let word: Result<Str<'_>, _> = serde_json::from_str(kind.get());
-    word.is_ok_and(|word| matches!(word.as_str(), "telemetry" | "hive_telemetry"))
+/// What `type` says; of whatever else it is, no more than that.
+struct Kind {
+    is_event: bool,
 }
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KindVisitor;
+
+        impl KindVisitor {
+            fn other<E>() -> Result<Kind, E> {
+                Ok(Kind { is_event: false })
+            }
+        }
+
+        impl<'de> Visitor<'de> for KindVisitor {
+            type Value = Kind;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<Kind, E> {
+                Ok(Kind { is_event: matches!(word, "telemetry" | "hive_telemetry") })
+            }
+
+            fn visit_unit<E>(self) -> Result<Kind, E> {
+                Self::other()
+            }
+
+            fn visit_none<E>(self) -> Result<Kind, E> {
+                Self::other()
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
+                Self::other()
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
+                Self::other()
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
+                Self::other()
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
+                Self::other()
+            }
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Kind, S::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Self::other()
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Kind, M::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Self::other()
+            }
+        }
+
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
+
+/// The fields of a body, those first that tell its form: a deserializer that looks its fields up takes them in this order.
+const FIELDS: &[&str] =
+    &["hive_id", "hive", "type", "hive_info", "timestamp", "epoch", "seq", "capabilities", "workers"];
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum Key {
     HiveId,
     Hive,
-    HiveInfo,
     Type,
+    HiveInfo,
     Timestamp,
-    Workers,
-    Capabilities,
     Epoch,
     Seq,
+    Capabilities,
+    Workers,
     #[serde(other)]
     Other,
 }
 
-enum Workers<'a> {
+enum Workers<'a, A> {
     Plain(Vec<WorkerTwin<'a>>),
     Telemetry(Option<Vec<ProcessTwin<'a>>>),
     /// Came before the field that tells the form.
-    Unread(&'a RawValue),
+    Unread(A),
 }
 
-impl<'a> Workers<'a> {
+/// Workers that are set aside until the form is known.
+trait Aside<'a>: Deserialize<'a> {
+    fn read<T: Deserialize<'a>, E: de::Error>(self) -> Result<T, E>;
+}
+
+impl<'a> Aside<'a> for &'a RawValue {
+    fn read<T: Deserialize<'a>, E: de::Error>(self) -> Result<T, E> {
+        let mut json = serde_json::Deserializer::from_str(self.get());
+        serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            E::custom(format_args!("workers{}: {}", path.trim_end_matches('.'), error.inner()))
+        })
+    }
+}
+
+/// Only text can be set aside.
+struct Early;
+
+impl<'de> Deserialize<'de> for Early {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+impl<'a> Aside<'a> for Early {
+    fn read<T: Deserialize<'a>, E: de::Error>(self) -> Result<T, E> {
+        Err(E::custom("workers: must come after `hive_id` or `hive`, and after `type`"))
+    }
+}
+
+impl<'a, A: Aside<'a>> Workers<'a, A> {
     fn plain<E: de::Error>(self) -> Result<Vec<WorkerTwin<'a>>, E> {
         match self {
             Self::Plain(workers) => Ok(workers),
-            Self::Unread(raw) => reread("workers", raw),
+            Self::Unread(aside) => aside.read(),
             Self::Telemetry(_) => Err(both()),
         }
     }
@@ -395,97 +480,117 @@ impl<'a> Workers<'a> {
     fn telemetry<E: de::Error>(self) -> Result<Option<Vec<ProcessTwin<'a>>>, E> {
         match self {
             Self::Telemetry(workers) => Ok(workers),
-            Self::Unread(raw) => reread("workers", raw),
-            Self::Plain(_) => Err(both()),
+            Self::Unread(aside) => aside.read(),
+            Self::Plain(_) => Err(E::custom("type: must come before `workers`")),
         }
     }
 }
 
-/// A body read in one go. The forms are told apart by `hive`, `hive_id` and `type`; as a rule these come first. Where
-/// `workers` comes before them, its text is set aside and read at the end; where `type` alone is wanting, the workers
-/// are taken for those of the plain form, which has none, unless this is the `PATIENT` second try.
-struct OneGo<'a, const PATIENT: bool>(Body<'a>);
+/// JSON, the first time.
+struct OneTry<'a>(Body<'a>);
 
-impl<'de: 'a, 'a, const PATIENT: bool> Deserialize<'de> for OneGo<'a, PATIENT> {
+/// JSON that was found to be an event.
+struct SecondTry<'a>(Body<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for OneTry<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BodyVisitor<'a, const PATIENT: bool>(PhantomData<&'a ()>);
+        one_go::<D, &RawValue, false>(deserializer).map(Self)
+    }
+}
 
-        impl<'de: 'a, 'a, const PATIENT: bool> Visitor<'de> for BodyVisitor<'a, PATIENT> {
-            type Value = Body<'a>;
+impl<'de: 'a, 'a> Deserialize<'de> for SecondTry<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_go::<D, &RawValue, true>(deserializer).map(Self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a heartbeat: an object with `hive_id` or `hive`")
-            }
+impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_go::<D, Early, false>(deserializer)
+    }
+}
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Body<'a>, M::Error> {
-                let mut hive_id: Option<Str<'a>> = None;
-                let mut hive: Option<HiveTwin<'a>> = None;
-                let mut hive_info: Option<Option<HiveTwin<'a>>> = None;
-                let mut kind: Option<&'a RawValue> = None;
-                let mut timestamp: Option<Str<'a>> = None;
-                let mut workers: Option<Workers<'a>> = None;
-                let mut capabilities: Option<Option<Vec<CapabilityTwin<'a>>>> = None;
-                let mut epoch: Option<Option<u64>> = None;
-                let mut seq: Option<Option<u64>> = None;
-                while let Some(key) = map.next_key()? {
-                    match key {
-                        Key::HiveId => once(&mut hive_id, "hive_id", &mut map)?,
-                        Key::Hive => once(&mut hive, "hive", &mut map)?,
-                        Key::HiveInfo => once(&mut hive_info, "hive_info", &mut map)?,
-                        Key::Type => once(&mut kind, "type", &mut map)?,
-                        Key::Timestamp => once(&mut timestamp, "timestamp", &mut map)?,
-                        Key::Capabilities => once(&mut capabilities, "capabilities", &mut map)?,
-                        Key::Epoch => once(&mut epoch, "epoch", &mut map)?,
-                        Key::Seq => once(&mut seq, "seq", &mut map)?,
-                        Key::Workers if workers.is_some() => {
-                            return Err(de::Error::duplicate_field("workers"));
-                        }
-                        Key::Workers => {
-                            workers = Some(if hive.is_some() || kind.is_some_and(is_event) {
-                                Workers::Telemetry(map.next_value()?)
-                            } else if hive_id.is_some() && !PATIENT {
-                                Workers::Plain(map.next_value()?)
-                            } else {
-                                Workers::Unread(map.next_value()?)
-                            });
-                        }
-                        Key::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
+/// Reads a body in one go. The forms are told apart by `hive`, `hive_id` and `type`; as a rule these come first. Where
+/// `workers` comes before them, it is set aside, if it can be, and read at the end; where `type` alone is wanting, the
+/// workers are taken for those of the plain form, which has none, unless this is the `PATIENT` second try.
+fn one_go<'de, D, A, const PATIENT: bool>(deserializer: D) -> Result<Body<'de>, D::Error>
+where
+    D: Deserializer<'de>,
+    A: Aside<'de>,
+{
+    deserializer.deserialize_struct("heartbeat", FIELDS, BodyVisitor::<A, PATIENT>(PhantomData))
+}
+
+struct BodyVisitor<A, const PATIENT: bool>(PhantomData<A>);
+
+impl<'de, A: Aside<'de>, const PATIENT: bool> Visitor<'de> for BodyVisitor<A, PATIENT> {
+    type Value = Body<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a heartbeat: an object with `hive_id` or `hive`")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Body<'de>, M::Error> {
+        let mut hive_id: Option<Str<'de>> = None;
+        let mut hive: Option<HiveTwin<'de>> = None;
+        let mut hive_info: Option<Option<HiveTwin<'de>>> = None;
+        let mut kind: Option<Kind> = None;
+        let mut is_event = false;
+        let mut timestamp: Option<Str<'de>> = None;
+        let mut workers: Option<Workers<'de, A>> = None;
+        let mut capabilities: Option<Option<Vec<CapabilityTwin<'de>>>> = None;
+        let mut epoch: Option<Option<u64>> = None;
+        let mut seq: Option<Option<u64>> = None;
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::HiveId => once(&mut hive_id, "hive_id", &mut map)?,
+                Key::Hive => once(&mut hive, "hive", &mut map)?,
+                Key::HiveInfo => once(&mut hive_info, "hive_info", &mut map)?,
+                Key::Type => {
+                    once(&mut kind, "type", &mut map)?;
+                    is_event = kind.as_ref().is_some_and(|kind| kind.is_event);
                 }
-                let timestamp = timestamp.ok_or_else(|| de::Error::missing_field("timestamp"))?;
-                let capabilities = capabilities.flatten();
-                let (epoch, seq) = (epoch.flatten(), seq.flatten());
-                let (flat_id, hive) = match (hive_id, hive) {
-                    (Some(_), Some(_)) => return Err(both()),
-                    (None, None) => return Err(de::Error::missing_field("hive_id")),
-                    (Some(hive_id), None) if !kind.is_some_and(is_event) => {
-                        let workers = workers.ok_or_else(|| de::Error::missing_field("workers"))?.plain()?;
-                        let hive = hive_info.flatten();
-                        let twin = PlainTwin { hive_id, timestamp, workers, hive, capabilities, epoch, seq };
-                        return Ok(Body::Plain(twin));
-                    }
-                    (None, Some(HiveTwin { id: None, .. })) => {
-                        return Err(de::Error::custom("hive: missing field `id`"));
-                    }
-                    (flat_id @ Some(_), None) => (flat_id, hive_info.flatten()),
-                    (None, hive) => (None, hive),
-                };
-                let workers = workers.map_or(Ok(None), Workers::telemetry)?;
-                Ok(Body::Telemetry(TelemetryTwin {
-                    flat_id,
-                    hive,
-                    timestamp,
-                    workers,
-                    capabilities,
-                    epoch,
-                    seq,
-                }))
+                Key::Timestamp => once(&mut timestamp, "timestamp", &mut map)?,
+                Key::Capabilities => once(&mut capabilities, "capabilities", &mut map)?,
+                Key::Epoch => once(&mut epoch, "epoch", &mut map)?,
+                Key::Seq => once(&mut seq, "seq", &mut map)?,
+                Key::Workers if workers.is_some() => {
+                    return Err(de::Error::duplicate_field("workers"));
+                }
+                Key::Workers => {
+                    workers = Some(if hive.is_some() || is_event {
+                        Workers::Telemetry(map.next_value()?)
+                    } else if hive_id.is_some() && !PATIENT {
+                        Workers::Plain(map.next_value()?)
+                    } else {
+                        Workers::Unread(map.next_value()?)
+                    });
+                }
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-
-        deserializer.deserialize_map(BodyVisitor::<PATIENT>(PhantomData)).map(Self)
+        let timestamp = timestamp.ok_or_else(|| de::Error::missing_field("timestamp"))?;
+        let capabilities = capabilities.flatten();
+        let (epoch, seq) = (epoch.flatten(), seq.flatten());
+        let (flat_id, hive) = match (hive_id, hive) {
+            (Some(_), Some(_)) => return Err(both()),
+            (None, None) => return Err(de::Error::missing_field("hive_id")),
+            (Some(hive_id), None) if !is_event => {
+                let workers = workers.ok_or_else(|| de::Error::missing_field("workers"))?.plain()?;
+                let hive = hive_info.flatten();
+                let twin = PlainTwin { hive_id, timestamp, workers, hive, capabilities, epoch, seq };
+                return Ok(Body::Plain(twin));
+            }
+            (None, Some(HiveTwin { id: None, .. })) => {
+                return Err(de::Error::custom("hive: missing field `id`"));
+            }
+            (flat_id @ Some(_), None) => (flat_id, hive_info.flatten()),
+            (None, hive) => (None, hive),
+        };
+        let workers = workers.map_or(Ok(None), Workers::telemetry)?;
+        Ok(Body::Telemetry(TelemetryTwin { flat_id, hive, timestamp, workers, capabilities, epoch, seq }))
     }
 }
 
@@ -499,14 +604,6 @@ fn once<'de, M: MapAccess<'de>, T: Deserialize<'de>>(
     }
     *slot = Some(map.next_value()?);
     Ok(())
-}
-
-fn reread<'a, T: Deserialize<'a>, E: de::Error>(field: &str, raw: &'a RawValue) -> Result<T, E> {
-    let mut json = serde_json::Deserializer::from_str(raw.get());
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        E::custom(format_args!("{field}{}: {}", path.trim_end_matches('.'), error.inner()))
-    })
 }
 
 fn both<E: de::Error>() -> E {

@@ -4,9 +4,9 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::MAX_ID_BYTES;
 use super::borrowed::Str;
 use super::number::{Kind, Number};
+use super::{MAX_ID_BYTES, MAX_TEXT_BYTES};
 use crate::error::{HeartbeatError, quote};
 
 /// `list[at].name`, or `object.name`; put together only for an error.
@@ -129,14 +129,24 @@ pub(crate) fn invalid(
 /// A string of 1 to `bound` bytes without control characters.
 pub(super) fn text(field: impl fmt::Display, value: &str, bound: usize) -> Result<(), HeartbeatError> {
     if value.is_empty() || value.len() > bound {
-        let bytes = value.len();
-        return Err(invalid(field, value, format_args!("1 to {bound} bytes, not {bytes}")));
+        return Err(long(field, value, value.len(), bound));
     }
     // Nearly all text is printable ASCII.
     if is_printable_ascii(value.as_bytes()) || !value.chars().any(char::is_control) {
         return Ok(());
     }
     Err(invalid(field, value, "no control characters"))
+}
+
+fn long(field: impl fmt::Display, value: &str, bytes: usize, bound: usize) -> HeartbeatError {
+    invalid(field, value, format_args!("1 to {bound} bytes, not {bytes}"))
+}
+
+/// What is said of a string of more than `bound` bytes, of which only the beginning was looked at: for the bindings, which
+/// look at nothing of what is too long but what an error quotes, its first 256 bytes.
+#[must_use]
+pub fn too_long(field: &str, beginning: &[u8], bytes: usize, bound: usize) -> HeartbeatError {
+    long(field, &String::from_utf8_lossy(beginning), bytes, bound)
 }
 
 /// Eight bytes at a time, for a heartbeat has dozens of strings: a byte is not printable ASCII if it has the top
@@ -172,6 +182,9 @@ pub(super) fn bytes(field: impl fmt::Display, mb: u64) -> Result<u64, HeartbeatE
 }
 
 pub(super) fn time(field: impl fmt::Display, value: &str) -> Result<DateTime<Utc>, HeartbeatError> {
+    if value.len() > MAX_TEXT_BYTES {
+        return Err(long(field, value, value.len(), MAX_TEXT_BYTES));
+    }
     match DateTime::parse_from_rfc3339(value) {
         Ok(time) => Ok(time.to_utc()),
         Err(_) => Err(invalid(field, value, "RFC 3339, as 2025-10-21T10:00:00Z")),

@@ -6,6 +6,7 @@
 mod borrowed;
 mod bounds;
 mod check;
+mod heartbeat;
 mod host;
 mod number;
 
@@ -13,9 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::Text;
 
-pub(crate) use borrowed::{Body, ProcessTwin, Unread, parse, read, sketch};
+#[doc(hidden)]
+pub use bounds::too_long;
+
+pub(crate) use borrowed::{Body, ProcessTwin, Unread, parse, read, sketch, unmarked};
 pub(crate) use bounds::{Complaints, id as check_id, invalid};
 pub(crate) use check::{Beat, Draft, Hive, processes};
+pub use heartbeat::{Heartbeat, Processes};
 
 /// The bytes of an id, at most (I2).
 pub const MAX_ID_BYTES: usize = 256;

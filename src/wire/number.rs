@@ -19,7 +19,8 @@ pub(crate) enum Number<T> {
 
 /// What a number may be of.
 pub(crate) trait Kind: Copy {
-    const NAME: &'static str;
+    /// What is wanted, in words.
+    fn expecting(f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
     fn of_whole(whole: u64) -> Option<Self>;
     /// None if there is no telling what was meant: past the greatest whole number.
@@ -31,7 +32,9 @@ pub(crate) trait Kind: Copy {
 macro_rules! whole {
     ($($type:ident)*) => {$(
         impl Kind for $type {
-            const NAME: &'static str = stringify!($type);
+            fn expecting(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}, at most {}", stringify!($type), $type::MAX)
+            }
 
             fn of_whole(whole: u64) -> Option<Self> {
                 whole.try_into().ok()
@@ -41,7 +44,8 @@ macro_rules! whole {
                 // Written as "4.0", it is a whole number all the same.
                 let is_whole = float >= 0.0 && float.fract() == 0.0;
                 let number = if is_whole { Number::Said(float as $type) } else { Number::Odd(float) };
-                (float < $type::MAX as f64).then_some(number)
+                // JSON has neither NaN nor infinity; other formats do.
+                (!float.is_finite() || float < $type::MAX as f64).then_some(number)
             }
 
             fn doubt(self) -> Option<f64> {
@@ -54,7 +58,9 @@ macro_rules! whole {
 whole!(u32 u64);
 
 impl Kind for f32 {
-    const NAME: &'static str = "f32";
+    fn expecting(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("f32")
+    }
 
     fn of_whole(whole: u64) -> Option<Self> {
         Some(whole as f32)
@@ -100,10 +106,14 @@ impl<'de, T: Kind> Deserialize<'de> for Number<T> {
             type Value = Number<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(T::NAME)
+                T::expecting(f)
             }
 
             fn visit_unit<E>(self) -> Result<Number<T>, E> {
+                Ok(Number::Unsaid)
+            }
+
+            fn visit_none<E>(self) -> Result<Number<T>, E> {
                 Ok(Number::Unsaid)
             }
 
@@ -122,5 +132,23 @@ impl<'de, T: Kind> Deserialize<'de> for Number<T> {
         }
 
         deserializer.deserialize_any(NumberVisitor(PhantomData))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use serde::Deserialize;
+    use serde::de::value::{Error, F64Deserializer};
+
+    use super::Number;
+
+    #[test]
+    fn what_only_other_formats_have_counts_as_not_reported() {
+        for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.5] {
+            let read = Number::<u64>::deserialize(F64Deserializer::<Error>::new(odd)).unwrap();
+            assert_eq!(read.known().unwrap_err().to_bits(), odd.to_bits());
+        }
+        let error = Number::<u64>::deserialize(F64Deserializer::<Error>::new(2_f64.powi(64))).unwrap_err();
+        assert!(error.to_string().contains("at most 18446744073709551615"), "{error}");
     }
 }

@@ -150,17 +150,102 @@ static void a_clock_is_told_what_to_show(void) {
     CHECK_STATUS(hive_clock_set(clock, T0 - 5000), HIVE_OK);
     CHECK_EQ(hive_clock_wall_ms(clock), T0 - 5000);
     /* No time has passed. */
-    CHECK_STATUS(hive_registry_renew_lease(registry, lease.id, 1000), HIVE_OK);
+    CHECK_STATUS(hive_registry_renew_lease(registry, lease.id, 1000, NULL), HIVE_OK);
     CHECK_STATUS(hive_clock_set(clock, T0 - 4001), HIVE_OK);
-    CHECK_STATUS(hive_registry_renew_lease(registry, lease.id, 1), HIVE_OK);
+    CHECK_STATUS(hive_registry_renew_lease(registry, lease.id, 1, NULL), HIVE_OK);
     CHECK_STATUS(hive_clock_advance(clock, 1), HIVE_OK);
     CHECK_EQ(hive_clock_wall_ms(clock), T0 - 4000);
-    CHECK_STATUS(hive_registry_renew_lease(registry, lease.id, 1), HIVE_NONE);
+    CHECK_STATUS(hive_registry_renew_lease(registry, lease.id, 1, NULL), HIVE_NONE);
 
     /* The registry keeps the time, not the handle. */
     hive_clock_free(clock);
     CHECK(is_online(registry));
     hive_registry_free(registry);
+}
+
+/* What a program's own clock shows, and how often it was asked. */
+typedef struct {
+    int64_t wall, monotonic;
+    int asked, refreshed, freed;
+} own_t;
+
+static int64_t own_wall(void *user) {
+    own_t *own = user;
+    own->asked++;
+    return own->wall;
+}
+
+static int64_t own_monotonic(void *user) {
+    return ((own_t *)user)->monotonic;
+}
+
+static void own_refresh(void *user) {
+    ((own_t *)user)->refreshed++;
+}
+
+static void own_free(void *user) {
+    ((own_t *)user)->freed++;
+}
+
+static void a_program_may_tell_the_time(void) {
+    own_t own = {.wall = T0};
+    hive_clock_functions_t functions = {
+        .user = &own, .wall_ms = own_wall, .monotonic_ms = own_monotonic};
+    hive_clock_t *clock = NULL;
+    /* What need not be there. */
+    CHECK_STATUS(hive_clock_new_of(&functions, &clock), HIVE_OK);
+    hive_clock_free(clock);
+    CHECK_EQ(own.freed, 0);
+
+    functions.refresh = own_refresh;
+    functions.on_free = own_free;
+    CHECK_STATUS(hive_clock_new_of(&functions, &clock), HIVE_OK);
+    CHECK_EQ(hive_clock_wall_ms(clock), T0);
+    const char *refused = "clock: one of hive_clock_new_of refused: one of hive_clock_new";
+    CHECK_REFUSED(hive_clock_advance(clock, 1), HIVE_INVALID_ARGUMENT, refused);
+    CHECK_REFUSED(hive_clock_set(clock, 1), HIVE_INVALID_ARGUMENT, refused);
+    CHECK_REFUSED(hive_clock_jump_wall(clock, 1), HIVE_INVALID_ARGUMENT, refused);
+
+    hive_registry_t *registry = registry_on(clock), *other = registry_on(clock);
+    hive_clock_free(clock);
+    beat_one(registry, "gpu-1", 0, "w", "m");
+    CHECK(own.asked > 0 && own.refreshed > 0);
+    CHECK(is_online(registry));
+    own.wall += 29999;
+    CHECK(is_online(registry));
+    own.wall++;
+    CHECK(!is_online(registry));
+
+    /* A lease is kept by the monotonic clock. */
+    own.wall = T0;
+    hive_lease_t lease;
+    CHECK_STATUS(hive_registry_reserve_detached(registry, TEXT("m"), 10, &lease, NULL), HIVE_OK);
+    CHECK_EQ(lease.expires_at_ms, T0 + 10);
+    own.monotonic += 9;
+    CHECK_EQ(totals(registry).reservations_open, 1);
+    own.monotonic++;
+    CHECK_EQ(totals(registry).reservations_open, 0);
+
+    /* Whatever it shows. */
+    const int64_t odd[] = {INT64_MIN, INT64_MAX, 0, -1};
+    for (size_t at = 0; at < LEN(odd); at++) {
+        for (size_t and = 0; and < LEN(odd); and++) {
+            own.wall = odd[at];
+            own.monotonic = odd[and];
+            hive_worker_t *picked = NULL;
+            uint32_t status = hive_registry_find_best_worker_for_model(registry, TEXT("m"), &picked);
+            CHECK(status == HIVE_OK || status == HIVE_NONE);
+            hive_worker_free(picked);
+            CHECK_STATUS(hive_registry_update_workers(registry, TEXT("gpu-2"), NULL, 0, NULL),
+                         HIVE_OK);
+            CHECK_STATUS(hive_registry_evict_stale(registry, 1, NULL), HIVE_OK);
+        }
+    }
+    /* The last registry that goes by it gives it back. */
+    hive_registry_free(registry);
+    CHECK_EQ(own.freed, 0);
+    hive_registry_free(other);
+    CHECK_EQ(own.freed, 1);
 }
 
 static void a_seed_fixes_every_choice(void) {
@@ -330,6 +415,7 @@ int main(void) {
     limits_hold();
     time_is_read_as_set();
     a_clock_is_told_what_to_show();
+    a_program_may_tell_the_time();
     a_seed_fixes_every_choice();
     who_does_not_say_is_ranked_by_what_is_assumed();
     a_tie_seed_shuffles_who_are_alike();

@@ -142,6 +142,57 @@ static void a_hive_is_asked_about_by_name(void) {
     hive_clock_free(clock);
 }
 
+static void a_hive_tells_about_itself(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    hive_info_t info = {.port = 42};
+    hive_state_t *state = NULL;
+    CHECK_STATUS(hive_registry_get_hive(registry, TEXT("gpu-9"), &info, &state), HIVE_NONE);
+    /* It sends the plain form, and says nothing of itself. */
+    CHECK_STATUS(hive_registry_get_hive(registry, TEXT("gpu-5"), &info, &state), HIVE_NONE);
+    CHECK(state == NULL && info.port == 42);
+    CHECK_STATUS(hive_registry_get_hive(registry, TEXT("gpu-1"), &info, &state), HIVE_OK);
+    /* As long as the state, whatever becomes of the hive. */
+    CHECK_STATUS(hive_registry_remove_hive(registry, TEXT("gpu-1")), HIVE_OK);
+    hive_registry_free(registry);
+    CHECK_STR(hive_state_hive_id(state), "gpu-1");
+    CHECK_STR(info.id, "gpu-1");
+    CHECK_STR(info.hostname, "node");
+    CHECK_EQ(info.port, 1);
+    CHECK_EQ(info.operational_status, HIVE_OPERATIONAL_BUSY);
+    CHECK_EQ(info.health_status, HIVE_HEALTH_DEGRADED);
+    CHECK_STR(info.health_reason, "why");
+    hive_state_free(state);
+    hive_clock_free(clock);
+}
+
+/* The payload is taken by the name within it. */
+static void a_state_has_its_workers_by_name(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = registry_on(clock);
+    hive_worker_report_t workers[] = {worker("b", NULL), worker("a", "m"), worker("c", NULL)};
+    hive_heartbeat_t sent = {.hive_id = hive_str("gpu-1"),
+                             .timestamp = hive_str("2025-10-21T10:00:00Z"),
+                             .workers = workers,
+                             .workers_len = 3};
+    uint32_t applied = 0;
+    CHECK_STATUS(hive_registry_ingest_payload(registry, &sent, &applied), HIVE_OK);
+    CHECK_EQ(applied, HIVE_APPLIED_REGISTERED);
+    hive_state_t *state = NULL;
+    CHECK_STATUS(hive_registry_get_hive_state(registry, TEXT("gpu-1"), &state), HIVE_OK);
+    for (size_t at = 0; at < 3; at++) {
+        const hive_worker_t *found =
+            hive_state_worker_by_id(state, HIVE_STR_ARGS(workers[at].worker_id));
+        CHECK(found != NULL);
+        CHECK(hive_worker_id(found).ptr[0] == workers[at].worker_id.ptr[0]);
+    }
+    CHECK(hive_state_worker_by_id(state, TEXT("d")) == NULL);
+    CHECK(hive_state_worker_by_id(state, TEXT("")) == NULL);
+    hive_state_free(state);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
 static void a_removed_hive_is_gone_at_once(void) {
     hive_clock_t *clock = clock_new();
     hive_registry_t *registry = registry_on(clock);
@@ -177,6 +228,8 @@ int main(void) {
     lists_are_in_order();
     a_state_is_of_one_heartbeat();
     a_hive_is_asked_about_by_name();
+    a_hive_tells_about_itself();
+    a_state_has_its_workers_by_name();
     a_removed_hive_is_gone_at_once();
     a_clone_is_the_same_registry();
     return 0;

@@ -1,5 +1,7 @@
-/* Every way to choose, a C function among them. */
+/* Every way to choose, C functions among them. */
 #include <math.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "test.h"
 
@@ -327,13 +329,221 @@ static void who_is_full_hides_nobody(void) {
     hive_clock_free(clock);
 }
 
+/* What a callback that is shown all answers; whom it saw. */
+typedef struct {
+    char wanted;
+    int calls;
+    int seen;
+    hive_worker_t *kept;
+} chooser_t;
+
+static bool names_one(void *user, const hive_candidates_t *candidates, size_t *out_at) {
+    chooser_t *chooser = user;
+    hive_candidate_t shown[3];
+    size_t len = hive_candidates_len(candidates);
+    CHECK_EQ(len, 3);
+    CHECK(!hive_candidates_get(candidates, len, &shown[0]));
+    chooser->calls++;
+    chooser->seen = 0;
+    for (size_t at = len; at-- > 0;)
+        chooser->seen += hive_candidates_get(candidates, at, &shown[at]);
+    /* All of them are valid until the policy returns. */
+    for (size_t at = 0; at < len; at++) {
+        char name = hive_worker_id(shown[at].worker).ptr[0];
+        const uint64_t loads[] = {300, 100, 200};
+        CHECK_EQ(shown[at].load, loads[name - 'a']);
+        if (name == chooser->wanted) {
+            hive_worker_free(chooser->kept);
+            chooser->kept = hive_worker_clone(shown[at].worker);
+            *out_at = at;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void a_callback_that_is_shown_all_chooses(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    for (const char *name = "abc-"; *name != 0; name++) {
+        chooser_t chooser = {.wanted = *name};
+        hive_policy_t policy = {.kind = HIVE_POLICY_CHOOSE, .choose = names_one, .user = &chooser};
+        CHECK_EQ(picks(registry, &policy), *name);
+        CHECK_EQ(chooser.calls, 1);
+        CHECK_EQ(chooser.seen, 3);
+        CHECK((chooser.kept == NULL) == (*name == '-'));
+        hive_worker_free(chooser.kept);
+    }
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* Looks at one place twice, and whoever was there first goes in between: nobody else has the record of one that is not the
+   best. */
+static bool outlives(void *user, const hive_candidates_t *candidates, size_t *out_at) {
+    (void)out_at;
+    hive_candidate_t first, second;
+    CHECK(hive_candidates_get(candidates, 1, &first));
+    hive_str_t name = hive_worker_id(first.worker);
+    char gone[32];
+    snprintf(gone, sizeof gone, "%.*s", (int)name.len, name.ptr);
+    CHECK_STATUS(hive_registry_remove_hive(
+                     user, HIVE_STR_ARGS(hive_worker_hive_id(first.worker))),
+                 HIVE_OK);
+    CHECK(hive_candidates_get(candidates, 1, &second));
+    CHECK(first.worker != second.worker);
+    CHECK_STR(name, gone);
+    return false;
+}
+
+static void who_was_shown_is_valid_until_the_policy_returns(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = registry_on(clock);
+    hive_worker_report_t reports[] = {worker("best", "m"), worker("goes", "m"), worker("stays", "m")};
+    static const char *const hives[] = {"gpu-1", "gpu-2", "gpu-3"};
+    for (size_t at = 0; at < LEN(hives); at++) {
+        reports[at].gpu_percent = (hive_opt_f32_t){true, (float)at};
+        beat(registry, hives[at], 0, &reports[at], 1);
+    }
+    hive_policy_t policy = {.kind = HIVE_POLICY_CHOOSE, .choose = outlives, .user = registry};
+    CHECK_EQ(picks(registry, &policy), '-');
+    CHECK_EQ(hive_count(registry), 2);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* Says yes, and names nobody. */
+static bool names_nobody(void *user, const hive_candidates_t *candidates, size_t *out_at) {
+    ++*(int *)user;
+    *out_at = hive_candidates_len(candidates);
+    return true;
+}
+
+static bool says_yes(void *user, const hive_candidates_t *candidates, size_t *out_at) {
+    (void)candidates, (void)out_at;
+    ++*(int *)user;
+    return true;
+}
+
+static void a_place_where_there_is_nobody_is_asked_for_again(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    hive_choose_t odd[] = {names_nobody, says_yes};
+    for (size_t at = 0; at < LEN(odd); at++) {
+        int calls = 0;
+        hive_policy_t policy = {.kind = HIVE_POLICY_CHOOSE, .choose = odd[at], .user = &calls};
+        CHECK_EQ(picks(registry, &policy), '-');
+        CHECK_EQ(calls, 64);
+    }
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+static bool draws(void *user, const hive_candidates_t *candidates, size_t *out_at) {
+    hive_candidate_t drawn;
+    CHECK(!hive_candidates_random(candidates, NULL, &drawn));
+    CHECK(!hive_candidates_random(candidates, out_at, NULL));
+    CHECK(hive_candidates_random(candidates, out_at, &drawn));
+    *(char *)user = hive_worker_id(drawn.worker).ptr[0];
+    return true;
+}
+
+static void a_callback_may_draw_one(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = fleet(clock);
+    int drawn[3] = {0};
+    char told = 0;
+    hive_policy_t policy = {.kind = HIVE_POLICY_CHOOSE, .choose = draws, .user = &told};
+    for (int at = 0; at < 256; at++) {
+        CHECK_EQ(picks(registry, &policy), told);
+        drawn[told - 'a']++;
+    }
+    CHECK(drawn[0] > 0 && drawn[1] > 0 && drawn[2] > 0);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* Eight threads reserve, and "z", the best by the default rule, is passed over by each. */
+enum { RIVALS = 8 };
+
+static bool all_but_z(void *user, const hive_candidate_t *candidate, double *out_score) {
+    (void)user;
+    /* Others reserve between this look and the choice. */
+    sched_yield();
+    *out_score = (double)candidate->reservations;
+    return hive_worker_id(candidate->worker).ptr[0] != 'z';
+}
+
+static bool nobody(void *user, const hive_candidate_t *candidate, double *out_score) {
+    (void)user, (void)candidate;
+    *out_score = 0;
+    return false;
+}
+
+static bool all_but_z_at_once(void *user, const hive_candidates_t *candidates, size_t *out_at) {
+    hive_candidate_t candidate, best = {0};
+    double score = 0;
+    for (size_t at = hive_candidates_len(candidates); at-- > 0;) {
+        if (hive_candidates_get(candidates, at, &candidate) &&
+            all_but_z(user, &candidate, &score) &&
+            (best.worker == NULL || candidate.reservations < best.reservations)) {
+            best = candidate;
+            *out_at = at;
+        }
+    }
+    return best.worker != NULL;
+}
+
+static void *contends(void *argument) {
+    const hive_registry_t *registry = argument;
+    const hive_policy_t policies[] = {
+        {.kind = HIVE_POLICY_SCORE, .score = all_but_z},
+        {.kind = HIVE_POLICY_CHOOSE, .choose = all_but_z_at_once},
+        {.kind = HIVE_POLICY_SCORE, .score = nobody},
+    };
+    const char *asked = getenv("HIVE_ITERATIONS");
+    for (int round = asked != NULL ? atoi(asked) : 2000; round > 0; round--) {
+        hive_reservation_t *held = NULL;
+        for (size_t at = 0; at < 2; at++) {
+            /* Each has room at any time, whatever its count became. */
+            CHECK_STATUS(hive_registry_reserve_with(registry, TEXT("m"), &policies[at], &held),
+                         HIVE_OK);
+            CHECK(hive_worker_id(hive_reservation_worker(held)).ptr[0] != 'z');
+            hive_reservation_free(held);
+        }
+        held = NULL;
+        CHECK_STATUS(hive_registry_reserve_with(registry, TEXT("m"), &policies[2], &held),
+                     HIVE_NONE);
+        CHECK(held == NULL);
+    }
+    return NULL;
+}
+
+static void who_is_passed_over_is_not_chosen_under_contention(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registry = registry_on(clock);
+    hive_worker_report_t workers[] = {worker("a", "m"), worker("b", "m"), worker("z", "m")};
+    workers[0].gpu_percent = workers[1].gpu_percent = (hive_opt_f32_t){true, 99};
+    workers[2].max_concurrency = (hive_opt_u32_t){true, 1000000};
+    beat(registry, "gpu-1", 0, workers, 3);
+    CHECK_EQ(picks(registry, NULL), 'z');
+    pthread_t threads[RIVALS];
+    for (size_t at = 0; at < RIVALS; at++)
+        CHECK_EQ(pthread_create(&threads[at], NULL, contends, registry), 0);
+    for (size_t at = 0; at < RIVALS; at++)
+        CHECK_EQ(pthread_join(threads[at], NULL), 0);
+    CHECK_EQ(totals(registry).reservations_open, 0);
+    hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
 static void what_means_nothing_is_refused(void) {
     hive_clock_t *clock = clock_new();
     hive_registry_t *registry = fleet(clock);
     hive_worker_t *picked = NULL;
     hive_reservation_t *held = NULL;
-    hive_policy_t policy = {.kind = 5};
-    const char *message = "policy.kind: 5 refused: a hive_policy_kind_t";
+    hive_policy_t policy = {.kind = 6};
+    const char *message = "policy.kind: 6 refused: a hive_policy_kind_t, 0 to 5";
     CHECK_REFUSED(hive_registry_pick(registry, TEXT("m"), &policy, &picked),
                   HIVE_INVALID_ARGUMENT, message);
     CHECK_REFUSED(hive_registry_reserve_with(registry, TEXT("m"), &policy, &held),
@@ -343,6 +553,10 @@ static void what_means_nothing_is_refused(void) {
     CHECK_REFUSED(hive_registry_pick(registry, TEXT("m"), &policy, &picked),
                   HIVE_NULL_ARGUMENT, message);
     CHECK_REFUSED(hive_registry_reserve_with(registry, TEXT("m"), &policy, &held),
+                  HIVE_NULL_ARGUMENT, message);
+    policy.kind = HIVE_POLICY_CHOOSE;
+    message = "policy.choose: NULL refused";
+    CHECK_REFUSED(hive_registry_pick(registry, TEXT("m"), &policy, &picked),
                   HIVE_NULL_ARGUMENT, message);
     CHECK(picked == NULL && held == NULL);
     CHECK_EQ(totals(registry).picks + totals(registry).misses, 0);
@@ -359,6 +573,11 @@ int main(void) {
     a_score_may_call_the_registry();
     who_went_while_it_was_looked_at_is_not_picked();
     who_is_full_hides_nobody();
+    a_callback_that_is_shown_all_chooses();
+    who_was_shown_is_valid_until_the_policy_returns();
+    a_place_where_there_is_nobody_is_asked_for_again();
+    a_callback_may_draw_one();
+    who_is_passed_over_is_not_chosen_under_contention();
     what_means_nothing_is_refused();
     return 0;
 }

@@ -108,12 +108,15 @@ static void a_lease_runs_out(void) {
     CHECK(nobody == NULL && other.id == 42 && other.expires_at_ms == 42);
 
     hive_clock_advance(clock, 999);
-    CHECK_STATUS(hive_registry_renew_lease(registry, first.id, 1000), HIVE_OK);
+    int64_t expires_at_ms = 42;
+    CHECK_STATUS(hive_registry_renew_lease(registry, first.id, 1000, &expires_at_ms), HIVE_OK);
+    CHECK_EQ(expires_at_ms, T0 + 1999);
     hive_clock_advance(clock, 999);
     CHECK_EQ(totals(registry).reservations_open, 1);
     hive_clock_advance(clock, 1);
     CHECK_EQ(totals(registry).reservations_open, 0);
-    CHECK_STATUS(hive_registry_renew_lease(registry, first.id, 1000), HIVE_NONE);
+    CHECK_STATUS(hive_registry_renew_lease(registry, first.id, 1000, &expires_at_ms), HIVE_NONE);
+    CHECK_EQ(expires_at_ms, T0 + 1999);
     CHECK_STATUS(hive_registry_release_lease(registry, first.id), HIVE_NONE);
 
     CHECK_STATUS(hive_registry_reserve_detached(registry, TEXT("m"), UINT64_MAX, &other, NULL),
@@ -128,7 +131,7 @@ static void a_lease_runs_out(void) {
     /* Its worker goes. */
     CHECK_STATUS(hive_registry_reserve_detached(registry, TEXT("m"), 1000, &other, NULL), HIVE_OK);
     beat(registry, "gpu-1", 2, NULL, 0);
-    CHECK_STATUS(hive_registry_renew_lease(registry, other.id, 1000), HIVE_NONE);
+    CHECK_STATUS(hive_registry_renew_lease(registry, other.id, 1000, NULL), HIVE_NONE);
     CHECK_EQ(totals(registry).reservations_open, 0);
 
     /* It may run out at once. */
@@ -138,6 +141,28 @@ static void a_lease_runs_out(void) {
     CHECK_EQ(totals(registry).reservations_open, 0);
     hive_worker_free(holder);
     hive_registry_free(registry);
+    hive_clock_free(clock);
+}
+
+/* After a restart, say. */
+static void a_holder_of_another_registry_ends_no_lease(void) {
+    hive_clock_t *clock = clock_new();
+    hive_registry_t *registries[] = {registry_on(clock), registry_on(clock)};
+    hive_lease_t leases[2];
+    for (size_t at = 0; at < 2; at++) {
+        beat_one(registries[at], "gpu-1", 0, "w", "m");
+        CHECK_STATUS(hive_registry_reserve_detached(registries[at], TEXT("m"), 1000, &leases[at],
+                                                    NULL),
+                     HIVE_OK);
+    }
+    CHECK(leases[0].id != leases[1].id);
+    CHECK_STATUS(hive_registry_release_lease(registries[1], leases[0].id), HIVE_NONE);
+    CHECK_STATUS(hive_registry_renew_lease(registries[1], leases[0].id, 1, NULL), HIVE_NONE);
+    CHECK_EQ(totals(registries[1]).reservations_open, 1);
+    for (size_t at = 0; at < 2; at++) {
+        CHECK_STATUS(hive_registry_release_lease(registries[at], leases[at].id), HIVE_OK);
+        hive_registry_free(registries[at]);
+    }
     hive_clock_free(clock);
 }
 
@@ -185,6 +210,7 @@ int main(void) {
     a_reservation_outlives_the_handle();
     a_policy_may_reserve();
     a_lease_runs_out();
+    a_holder_of_another_registry_ends_no_lease();
     a_model_is_looked_up_once();
     return 0;
 }

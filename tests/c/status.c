@@ -31,7 +31,6 @@ static void numbers_are_pinned(void) {
     }
     CHECK_STR(hive_status_name(LEN(statuses)), "unknown");
     CHECK_STR(hive_status_name(UINT32_MAX), "unknown");
-    CHECK_EQ(sizeof(hive_status_t), sizeof(uint32_t));
 
     const uint32_t applied[] = {HIVE_APPLIED_OTHER, HIVE_APPLIED_REGISTERED, HIVE_APPLIED_UPDATED,
                                 HIVE_APPLIED_SUPERSEDED, HIVE_APPLIED_REMOVED};
@@ -46,7 +45,8 @@ static void numbers_are_pinned(void) {
                                     HIVE_OPERATIONAL_BUSY, HIVE_OPERATIONAL_STOPPING,
                                     HIVE_OPERATIONAL_STOPPED};
     const uint32_t policies[] = {HIVE_POLICY_LEAST_LOADED, HIVE_POLICY_POWER_OF_CHOICES,
-                                 HIVE_POLICY_ROUND_ROBIN, HIVE_POLICY_RANDOM, HIVE_POLICY_SCORE};
+                                 HIVE_POLICY_ROUND_ROBIN, HIVE_POLICY_RANDOM, HIVE_POLICY_SCORE,
+                                 HIVE_POLICY_CHOOSE};
     const uint32_t stale[] = {HIVE_STALE_EXCLUDE, HIVE_STALE_IGNORE};
     const struct {
         const uint32_t *numbers;
@@ -60,6 +60,27 @@ static void numbers_are_pinned(void) {
         for (size_t number = 0; number < enums[at].len; number++)
             CHECK_EQ(enums[at].numbers[number], number);
     }
+}
+
+/* A library of later makes numbers that this program has no name for. */
+static void any_number_is_a_status(void) {
+    const uint32_t numbers[] = {15, 16, 17, 255, UINT32_C(4000000000), UINT32_MAX};
+    for (size_t at = 0; at < LEN(numbers); at++) {
+        hive_status_t status = numbers[at];
+        hive_applied_t applied = numbers[at];
+        hive_event_kind_t kind = numbers[at];
+        CHECK(status == numbers[at] && applied == numbers[at] && kind == numbers[at]);
+        CHECK(status > HIVE_PANIC && status != HIVE_OK);
+        CHECK_STR(hive_status_name(status), "unknown");
+    }
+    CHECK_EQ(sizeof(hive_status_t), sizeof(uint32_t));
+    CHECK_EQ(sizeof(hive_applied_t), sizeof(uint32_t));
+    CHECK_EQ(sizeof(hive_event_kind_t), sizeof(uint32_t));
+    CHECK_EQ(sizeof(hive_health_t), sizeof(uint32_t));
+    CHECK_EQ(sizeof(hive_liveness_t), sizeof(uint32_t));
+    CHECK_EQ(sizeof(hive_operational_t), sizeof(uint32_t));
+    CHECK_EQ(sizeof(hive_policy_kind_t), sizeof(uint32_t));
+    CHECK_EQ(sizeof(hive_stale_t), sizeof(uint32_t));
 }
 
 static void the_header_is_of_the_library(void) {
@@ -114,7 +135,7 @@ static void no_error_is_longer_than_512_bytes(void) {
         hive_model_t *model = NULL;
 #define SHORT(call)                                                              \
     do {                                                                         \
-        enum hive_status_t status = call;                                        \
+        hive_status_t status = call;                                             \
         CHECK(status != HIVE_OK && status != HIVE_NONE && status != HIVE_PANIC); \
         hive_str_t said = hive_last_error_message();                             \
         CHECK(said.len > 0 && said.len <= 512);                                  \
@@ -139,6 +160,7 @@ static void no_error_is_longer_than_512_bytes(void) {
 int main(void) {
     the_last_error_stays_until_the_next();
     numbers_are_pinned();
+    any_number_is_a_status();
     the_header_is_of_the_library();
     a_view_is_of_a_c_string();
     no_error_is_longer_than_512_bytes();

@@ -15,7 +15,7 @@ typedef struct {
 } thread_t;
 
 /* A worker is there or not, for others remove and register meanwhile; but nothing fails. */
-static bool found(enum hive_status_t status) {
+static bool found(hive_status_t status) {
     CHECK(status == HIVE_OK || status == HIVE_NONE);
     return status == HIVE_OK;
 }

@@ -91,6 +91,7 @@ static const struct {
 
 static void questions(const hive_registry_t *registry) {
     ASKS(hive_registry_clone);
+    ASKS(hive_registry_limits);
     ASKS(hive_registry_list_all_hives);
     ASKS(hive_registry_hive_count);
     ASKS(hive_registry_list_online_hives);
@@ -129,6 +130,13 @@ static void questions(const hive_registry_t *registry) {
     NULLS(hive_registry_get_worker_on(registry, TEXT("x"), TEXT("y"), NULL), "out");
     REFUSES_TEXT(hive_registry_get_worker_on(registry, text, len, TEXT("y"), out), "hive_id");
     REFUSES_TEXT(hive_registry_get_worker_on(registry, TEXT("x"), text, len, out), "worker_id");
+    NULLS(hive_registry_get_hive(NULL, TEXT("x"), out, more), "registry");
+    NULLS(hive_registry_get_hive(registry, TEXT("x"), NULL, more), "out_info");
+    NULLS(hive_registry_get_hive(registry, TEXT("x"), out, NULL), "out_state");
+    REFUSES_TEXT(hive_registry_get_hive(registry, text, len, out, more), "hive_id");
+    NULLS(hive_error_take(NULL), "out_error");
+    NULLS(hive_registry_take_error(NULL, out), "registry");
+    NULLS(hive_registry_take_error(registry, NULL), "out_error");
     NULLS(hive_registry_remove_hive(NULL, TEXT("x")), "registry");
     REFUSES_TEXT(hive_registry_remove_hive(registry, text, len), "hive_id");
     NULLS(hive_registry_evict_stale(NULL, 0, out), "registry");
@@ -148,6 +156,11 @@ static void questions(const hive_registry_t *registry) {
     CHECK(is_untouched());
 }
 
+static int64_t at_start(void *user) {
+    (void)user;
+    return T0;
+}
+
 static void scheduling(const hive_registry_t *registry) {
     const hive_policy_t zero = {0};
     NULLS(hive_registry_pick(NULL, TEXT("m"), &zero, out), "registry");
@@ -159,7 +172,7 @@ static void scheduling(const hive_registry_t *registry) {
     NULLS(hive_registry_reserve_detached(NULL, TEXT("m"), 1, out, more), "registry");
     NULLS(hive_registry_reserve_detached(registry, TEXT("m"), 1, NULL, more), "out_lease");
     REFUSES_TEXT(hive_registry_reserve_detached(registry, text, len, 1, out, more), "model_id");
-    NULLS(hive_registry_renew_lease(NULL, 1, 1), "registry");
+    NULLS(hive_registry_renew_lease(NULL, 1, 1, out), "registry");
     NULLS(hive_registry_release_lease(NULL, 1), "registry");
     NULLS(hive_registry_explain(NULL, TEXT("m"), out, more), "registry");
     NULLS(hive_registry_explain(registry, TEXT("m"), NULL, more), "out_explanation");
@@ -176,6 +189,13 @@ static void scheduling(const hive_registry_t *registry) {
     CHECK_EQ(totals(registry).reservations_open, 0);
 
     NULLS(hive_clock_new(T0, NULL), "out_clock");
+    hive_clock_functions_t functions = {.wall_ms = at_start, .monotonic_ms = at_start};
+    NULLS(hive_clock_new_of(NULL, out), "functions");
+    NULLS(hive_clock_new_of(&functions, NULL), "out_clock");
+    functions.monotonic_ms = NULL;
+    NULLS(hive_clock_new_of(&functions, out), "functions.monotonic_ms");
+    functions.wall_ms = NULL;
+    NULLS(hive_clock_new_of(&functions, out), "functions.wall_ms");
     NULLS(hive_clock_advance(NULL, 1), "clock");
     NULLS(hive_clock_set(NULL, 1), "clock");
     NULLS(hive_clock_jump_wall(NULL, 1), "clock");
@@ -254,16 +274,42 @@ static void plain_heartbeats(const hive_registry_t *registry) {
     REFUSES_FIELDS(fields, SEND);
     REFUSES_ARRAY(sent.workers, sent.workers_len, "workers", SEND);
 #undef SEND
+#define SEND hive_registry_ingest_payload(registry, &sent, out)
+    REFUSES_FIELDS(fields, SEND);
+    REFUSES_ARRAY(sent.workers, sent.workers_len, "workers", SEND);
+#undef SEND
+    NULLS(hive_registry_ingest_payload(NULL, &sent, out), "registry");
+    NULLS(hive_registry_ingest_payload(registry, NULL, out), "heartbeat");
     NULLS(hive_registry_update_hive_state(NULL, TEXT("gpu-2"), &sent, out), "registry");
     NULLS(hive_registry_update_hive_state(registry, TEXT("gpu-2"), NULL, out), "heartbeat");
     REFUSES_TEXT(hive_registry_update_hive_state(registry, text, len, &sent, out), "hive_id");
 
+#define REFUSES_JSON(call, argument)                          \
+    do {                                                      \
+        const char *json = NULL;                              \
+        size_t json_len = 0;                                  \
+        NULLS(call, argument);                                \
+        json_len = SIZE_MAX;                                  \
+        NULLS(call, argument);                                \
+        json = "{}";                                          \
+        REFUSES(call, HIVE_INVALID_LENGTH, argument);         \
+        json_len = TOO_LONG;                                  \
+        REFUSES(call, HIVE_INVALID_LENGTH, argument);         \
+        json = "\xff";                                        \
+        json_len = 1;                                         \
+        REFUSES(call, HIVE_MALFORMED, "");                    \
+    } while (0)
     NULLS(hive_registry_ingest_json(NULL, TEXT("{}"), out), "registry");
-    NULLS(hive_registry_ingest_json(registry, NULL, 0, out), "body");
-    NULLS(hive_registry_ingest_json(registry, NULL, SIZE_MAX, out), "body");
-    REFUSES(hive_registry_ingest_json(registry, "{}", SIZE_MAX, out), HIVE_INVALID_LENGTH, "body");
-    REFUSES(hive_registry_ingest_json(registry, "{}", TOO_LONG, out), HIVE_INVALID_LENGTH, "body");
-    REFUSES(hive_registry_ingest_json(registry, "\xff", 1, out), HIVE_MALFORMED, "");
+    REFUSES_JSON(hive_registry_ingest_json(registry, json, json_len, out), "body");
+    NULLS(hive_registry_update_hive_json(NULL, TEXT("{}"), out), "registry");
+    REFUSES_JSON(hive_registry_update_hive_json(registry, json, json_len, out), "body");
+    NULLS(hive_registry_update_hive_state_json(NULL, TEXT("h"), TEXT("{}"), out), "registry");
+    REFUSES_JSON(hive_registry_update_hive_state_json(registry, TEXT("h"), json, json_len, out), "body");
+    REFUSES_TEXT(hive_registry_update_hive_state_json(registry, text, len, TEXT("{}"), out), "hive_id");
+    NULLS(hive_registry_update_workers_json(NULL, TEXT("h"), TEXT("[]"), out), "registry");
+    REFUSES_JSON(hive_registry_update_workers_json(registry, TEXT("h"), json, json_len, out), "workers");
+    REFUSES_TEXT(hive_registry_update_workers_json(registry, text, len, TEXT("[]"), out), "hive_id");
+#undef REFUSES_JSON
 }
 
 static void telemetry(const hive_registry_t *registry) {
@@ -338,7 +384,6 @@ static void accessors(const hive_registry_t *registry) {
     EMPTY(hive_worker_id(NULL));
     EMPTY(hive_worker_state(NULL));
     EMPTY(hive_worker_health_status(NULL));
-#undef EMPTY
     CHECK_EQ(hive_clock_wall_ms(NULL), 0);
     CHECK_EQ(hive_event_kind(NULL), HIVE_EVENT_OTHER);
     CHECK_EQ(hive_event_sequence(NULL), 0);
@@ -358,6 +403,14 @@ static void accessors(const hive_registry_t *registry) {
     CHECK(hive_event_worker(NULL) == NULL && hive_worker_list_get(NULL, 0) == NULL);
     CHECK(hive_reservation_worker(NULL) == NULL && hive_state_worker(NULL, 0) == NULL);
     CHECK(hive_snapshot_state(NULL, 0) == NULL && hive_worker_clone(NULL) == NULL);
+    EMPTY(hive_text_str(NULL));
+    EMPTY(hive_error_message(NULL));
+    CHECK_EQ(hive_error_status(NULL), HIVE_OK);
+    CHECK(!hive_error_field(NULL, out) && !hive_error_value(NULL, out) && !hive_error_bound(NULL, out));
+    CHECK_EQ(hive_candidates_len(NULL), 0);
+    CHECK(!hive_candidates_get(NULL, 0, out) && !hive_candidates_random(NULL, more, out));
+    CHECK(hive_state_worker_by_id(NULL, TEXT("w")) == NULL);
+#undef EMPTY
     CHECK(!hive_process_list_get(NULL, 0, out));
     CHECK(!hive_state_info(NULL, out) && !hive_state_device_count(NULL, out));
     CHECK(!hive_state_device(NULL, 0, out) && !hive_snapshot_age_ms(NULL, 0, out));
@@ -392,6 +445,8 @@ static void accessors(const hive_registry_t *registry) {
     CHECK(!hive_state_info(state, NULL) && !hive_state_device_count(state, NULL));
     CHECK(!hive_state_device(state, 0, NULL) && !hive_snapshot_age_ms(snapshot, 0, NULL));
     CHECK(!hive_snapshot_worker(snapshot, 0, 0, NULL));
+    CHECK(hive_state_worker_by_id(state, NULL, 0) == NULL);
+    CHECK(hive_state_worker_by_id(state, TEXT("\xff")) == NULL);
     CHECK(hive_worker_process(hive_state_worker(state, 0), out));
     CHECK(!hive_worker_process(hive_state_worker(state, 0), NULL));
     CHECK(!hive_stats_totals(stats, NULL) && !hive_stats_hive(stats, 0, NULL));
@@ -403,8 +458,10 @@ static void accessors(const hive_registry_t *registry) {
 
 static void nothing_is_freed(void) {
     hive_clock_free(NULL);
+    hive_error_free(NULL);
     hive_events_free(NULL);
     hive_event_free(NULL);
+    hive_text_free(NULL);
     hive_worker_list_free(NULL);
     hive_id_list_free(NULL);
     hive_process_list_free(NULL);

@@ -93,10 +93,12 @@ static void a_worker_is_found_by_name(void) {
     CHECK_STATUS(hive_registry_get_worker_on(registry, TEXT("gpu-2"), TEXT("a"), &found),
                  HIVE_OK);
     checks_worker(found, "gpu-2", "a");
-    CHECK_STATUS(hive_registry_get_worker_url(registry, TEXT("a"), &found), HIVE_OK);
-    hive_str_t url;
-    CHECK(hive_worker_url(found, &url));
-    CHECK_STR(url, "http://10.0.0.1:1");
+    hive_text_t *url = NULL;
+    CHECK_STATUS(hive_registry_get_worker_url(registry, TEXT("a"), &url), HIVE_OK);
+    CHECK_STR(hive_text_str(url), "http://10.0.0.1:1");
+    hive_text_free(url);
+    hive_str_t name = hive_str("a");
+    CHECK_STATUS(hive_registry_get_worker(registry, HIVE_STR_ARGS(name), &found), HIVE_OK);
     checks_worker(found, "gpu-1", "a");
 
     /* Heard last: the other. */
@@ -111,9 +113,10 @@ static void a_worker_is_found_by_name(void) {
                  HIVE_NONE);
     CHECK_STATUS(hive_registry_get_worker_on(registry, TEXT("gpu-9"), TEXT("a"), &found),
                  HIVE_NONE);
-    CHECK_STATUS(hive_registry_get_worker_url(registry, TEXT("b"), &found), HIVE_NONE);
-    CHECK_STATUS(hive_registry_get_worker_url(registry, TEXT("x"), &found), HIVE_NONE);
-    CHECK(found == NULL);
+    url = NULL;
+    CHECK_STATUS(hive_registry_get_worker_url(registry, TEXT("b"), &url), HIVE_NONE);
+    CHECK_STATUS(hive_registry_get_worker_url(registry, TEXT("x"), &url), HIVE_NONE);
+    CHECK(found == NULL && url == NULL);
     hive_registry_free(registry);
     hive_clock_free(clock);
 }

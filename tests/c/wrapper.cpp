@@ -1,6 +1,7 @@
 // The C++ wrapper, area by area.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <iterator>
@@ -147,6 +148,72 @@ static void errors() {
     }
 }
 
+struct App {
+    hive::Registry registry;
+    int x;
+};
+
+static void aggregates() {
+    App a{};
+    App b{hive::Registry(hive::Config{}), 3};
+    CHECK(a.registry && a.x == 0 && b.x == 3 && a.registry.hive_count() == 0);
+    hive::Registry c = {};
+    fill(c);
+    App d{std::move(c), 4};
+    CHECK(d.registry.hive_count() == 1 && d.x == 4);
+    struct Owners {
+        hive::Worker worker;
+        hive::State state;
+        hive::Reserved reserved;
+    };
+    const Owners none{};
+    CHECK(!none.worker && !none.state && !none.reserved);
+}
+
+// A library of later makes numbers that this program has no name for: none of this is undefined.
+static void numbers() {
+    // Of braces only where the width is fixed.
+    CHECK(hive_status_t{16} != HIVE_OK && hive_applied_t{16} != HIVE_APPLIED_OTHER);
+    CHECK(hive_event_kind_t{16} != HIVE_EVENT_OTHER && hive_health_t{16} != HIVE_HEALTH_HEALTHY);
+    CHECK(hive_liveness_t{16} != HIVE_LIVENESS_ARRIVAL && hive_stale_t{16} != HIVE_STALE_IGNORE);
+    CHECK(hive_operational_t{16} != HIVE_OPERATIONAL_READY && hive_policy_kind_t{16} != HIVE_POLICY_CHOOSE);
+    static_assert(sizeof(hive_status_t) == 4 && std::is_same_v<std::underlying_type_t<hive_status_t>, std::uint32_t>);
+    for (const std::uint32_t number : {15U, 16U, 255U, 4'000'000'000U}) {
+        // Written and read again, which is what the sanitizer looks at.
+        const volatile auto status = static_cast<hive_status_t>(number);
+        const volatile auto kind = static_cast<hive_event_kind_t>(number);
+        CHECK(status != HIVE_OK && static_cast<std::uint32_t>(status) == number);
+        CHECK(static_cast<std::uint32_t>(kind) == number && hive::status_name(status) == "unknown");
+    }
+}
+
+static void error_parts() {
+    const hive::Registry registry;
+    std::optional<hive::Error> kept;
+    try {
+        registry.ingest_payload({"h", "noon", {}, {}, {}});
+    } catch (const hive::Error& error) {
+        kept = error;
+    }
+    CHECK_ERROR(registry.get_worker("\xff"), HIVE_INVALID_UTF8, "worker_id");
+    CHECK(kept && kept->status() == HIVE_INVALID_FIELD && kept->field() == "timestamp");
+    CHECK(kept->value() == "\"noon\"" && kept->bound() == "RFC 3339, as 2025-10-21T10:00:00Z");
+    CHECK(kept->what() == "timestamp: \"noon\" refused: RFC 3339, as 2025-10-21T10:00:00Z"sv);
+    try {
+        registry.get_worker("\xff");
+    } catch (const hive::Error& error) {
+        CHECK(error.field() == "worker_id" && !error.value() && !error.bound());
+    }
+    CHECK(registry.limits().workers_per_hive == HIVE_DEFAULT_MAX_WORKERS_PER_HIVE);
+    const std::string plain = R"({"hive_id": "h", "timestamp": "2025-10-21T10:00:00Z", "workers": []})";
+    CHECK(registry.update_hive_state_json("h", plain) == hive::Applied::registered);
+    CHECK_ERROR(registry.update_hive_state_json("g", plain), HIVE_INVALID_FIELD, "hive_id: \"h\" refused");
+    CHECK_ERROR(registry.update_hive_json(plain), HIVE_MALFORMED, "hive: missing");
+    CHECK(registry.update_workers_json("g", "[]") == hive::Applied::registered);
+    const std::string long_name(257, 'x');
+    CHECK_ERROR(registry.find_best_worker_for_model(long_name), HIVE_INVALID_FIELD, "1 to 256 bytes, not 257");
+}
+
 static void moves() {
     static_assert(!std::is_copy_constructible_v<hive::Registry> && !std::is_copy_assignable_v<hive::Worker>);
     static_assert(std::is_nothrow_move_constructible_v<hive::Registry>);
@@ -222,16 +289,73 @@ static void moves() {
 
     // Back and forth with C.
     hive_worker_t* raw = other.get_worker("b")->release();
-    CHECK(hive::Worker(raw).id() == "b");
+    const hive::Worker back(raw);
+    CHECK(back.id() == "b");
 }
 
-template <class T, class = void>
-struct IteratesTemporaries : std::false_type {};
-template <class T>
-struct IteratesTemporaries<T, std::void_t<decltype(std::declval<T>().begin())>> : std::true_type {};
+// Whether an expression of `it`, a T, compiles.
+#define COMPILES(name, expression)                                                          \
+    template <class T>                                                                      \
+    auto name##_of(T&& it) -> decltype(static_cast<void>(expression), std::true_type());    \
+    template <class T>                                                                      \
+    std::false_type name##_of(...);                                                         \
+    template <class T>                                                                      \
+    constexpr bool name = decltype(name##_of<T>(std::declval<T>()))::value
+
+COMPILES(begins, std::forward<T>(it).begin());
+COMPILES(indexes, std::forward<T>(it)[0]);
+COMPILES(tells_hive_id, std::forward<T>(it).hive_id());
+COMPILES(tells_id, std::forward<T>(it).id());
+COMPILES(tells_state, std::forward<T>(it).state());
+COMPILES(tells_health, std::forward<T>(it).health_status());
+COMPILES(tells_url, std::forward<T>(it).url());
+COMPILES(tells_model_id, std::forward<T>(it).model_id());
+COMPILES(tells_backend, std::forward<T>(it).backend());
+COMPILES(tells_process, std::forward<T>(it).process());
+COMPILES(tells_load, std::forward<T>(it).vram_bytes());
+COMPILES(tells_workers, std::forward<T>(it).workers());
+COMPILES(tells_worker_by_id, std::forward<T>(it).worker(std::string_view()));
+COMPILES(tells_worker, std::forward<T>(it).worker());
+COMPILES(tells_info, std::forward<T>(it).info());
+COMPILES(tells_devices, std::forward<T>(it).devices());
+COMPILES(looks_into, std::forward<T>(it)->worker());
+COMPILES(looks_behind, (*std::forward<T>(it)).worker());
+
+// What is a view of an owner is told of one that has a name, and not of a temporary.
+#define OF_NAMED_ONLY(name, Owner) \
+    static_assert(name<Owner&> && name<const Owner&> && !name<Owner> && !name<const Owner>, #name)
+
+static void temporaries() {
+    OF_NAMED_ONLY(begins, hive::WorkerList);
+    OF_NAMED_ONLY(begins, hive::IdList);
+    OF_NAMED_ONLY(begins, hive::ProcessList);
+    OF_NAMED_ONLY(begins, hive::Snapshot);
+    OF_NAMED_ONLY(begins, hive::Stats);
+    OF_NAMED_ONLY(indexes, hive::IdList);
+    OF_NAMED_ONLY(tells_hive_id, hive::Worker);
+    OF_NAMED_ONLY(tells_id, hive::Worker);
+    OF_NAMED_ONLY(tells_state, hive::Worker);
+    OF_NAMED_ONLY(tells_health, hive::Worker);
+    OF_NAMED_ONLY(tells_url, hive::Worker);
+    OF_NAMED_ONLY(tells_model_id, hive::Worker);
+    OF_NAMED_ONLY(tells_backend, hive::Worker);
+    OF_NAMED_ONLY(tells_process, hive::Worker);
+    OF_NAMED_ONLY(tells_hive_id, hive::State);
+    OF_NAMED_ONLY(tells_workers, hive::State);
+    OF_NAMED_ONLY(tells_worker_by_id, hive::State);
+    OF_NAMED_ONLY(tells_info, hive::State);
+    OF_NAMED_ONLY(tells_devices, hive::State);
+    OF_NAMED_ONLY(tells_hive_id, hive::Event);
+    OF_NAMED_ONLY(tells_worker, hive::Event);
+    OF_NAMED_ONLY(tells_id, hive::Model);
+    OF_NAMED_ONLY(tells_worker, hive::Reservation);
+    OF_NAMED_ONLY(looks_into, hive::Reserved);
+    OF_NAMED_ONLY(looks_behind, hive::Reserved);
+    // What is no view, and views of what somebody else owns, are told of temporaries, too.
+    static_assert(tells_load<hive::Worker> && tells_id<hive::WorkerView> && tells_workers<hive::StateView>);
+}
 
 static void ranges() {
-    static_assert(!IteratesTemporaries<hive::WorkerList>::value && IteratesTemporaries<hive::WorkerList&>::value);
     const hive::ManualClock clock(START);
     const hive::Registry registry = registry_at(clock);
     fill(registry);
@@ -299,7 +423,7 @@ static void optionals() {
     worker.vram_total_bytes = 4'000'000'000;
     worker.device_id = 0;
     CHECK(registry.update_hive_state("h", {"h", NOW, {worker}, 7, 1}) == hive::Applied::registered);
-    CHECK(registry.update_hive_state("h", {"h", NOW, {worker}, 7, 2}) == hive::Applied::updated);
+    CHECK(registry.ingest_payload({"h", NOW, {worker}, 7, 2}) == hive::Applied::updated);
     CHECK(registry.update_hive_state("h", {"h", NOW, {worker}, 7, 1}) == hive::Applied::superseded);
     const auto found = registry.get_worker_on("h", "a");
     CHECK(found && found->hive_id() == "h" && found->state() == "Idle" && found->health_status() == "healthy");
@@ -354,6 +478,10 @@ static void telemetry() {
     CHECK((*devices)[0].vram_gb == 24.0 && (*devices)[0].compute_capability == "8.9");
     CHECK(!(*devices)[1].vram_gb && !(*devices)[1].compute_capability && (*devices)[1].name == "CPU");
     CHECK((*devices)[2].id.empty());
+    CHECK(state->worker("llm-9300")->id() == "llm-9300" && !state->worker("?") && !state->worker({}));
+    const auto told = registry.get_hive("t");
+    CHECK(told && told->info.hostname == "10.0.0.1" && told->state.get() == state->get());
+    CHECK(!registry.get_hive("?"));
     const auto info = state->info();
     CHECK(info && info->id == "t" && info->hostname == "10.0.0.1" && info->port == 7835 && info->version == "0.1.0");
     CHECK(info->operational_status == hive::Operational::busy && info->health_status == hive::Health::degraded);
@@ -420,6 +548,44 @@ static void policies() {
         drawn += held->worker().id();
     }
     CHECK(drawn == "abab" || drawn == "baba");
+    // Shown all at once: the last by name.
+    const auto last = [](const hive::Candidates& all) {
+        std::optional<std::size_t> chosen;
+        std::string name;
+        for (std::size_t at = all.size(); at-- > 0;) {
+            const auto it = all.get(at);
+            if (it && it->worker.id() > name) {
+                name = it->worker.id();
+                chosen = at;
+            }
+        }
+        return chosen;
+    };
+    CHECK(registry.pick("m", last)->id() == "b");
+    {
+        const auto held = registry.reserve_with("m", last);
+        CHECK(held && held->worker().id() == "b");
+    }
+    CHECK(!registry.pick("m", [](const hive::Candidates& all) {
+        CHECK(all.size() == 2 && !all.empty() && !all.get(2));
+        return std::optional<std::size_t>();
+    }));
+    std::string told;
+    const auto drawn_one = registry.pick("m", [&](const hive::Candidates& all) {
+        const auto it = all.random();
+        told = it->second.worker.id();
+        return it->first;
+    });
+    CHECK(drawn_one->id() == told);
+    // One that takes anything is asked for scores.
+    CHECK(registry.pick("m", [](const auto& it) { return static_cast<double>(it.load); })->id() == "a");
+    bool is_thrown = false;
+    try {
+        static_cast<void>(registry.reserve_with("m", [](const hive::Candidates&) -> std::size_t { throw 8; }));
+    } catch (int number) {
+        is_thrown = number == 8;
+    }
+    CHECK(is_thrown && open_reservations(registry) == 0);
     auto counter = [calls = 0](const hive::Candidate&) mutable { return static_cast<double>(++calls); };
     CHECK(registry.pick("m", counter) && *registry.pick("m", hive::Policy::least_loaded()));
     // A score that is not a number passes a candidate over.
@@ -484,7 +650,8 @@ static void policies() {
     CHECK(open_reservations(registry) == 0 && registry.explain("m").pick->id() == "a");
 
     const hive::Model model = registry.model("m");
-    CHECK(model.id() == "m" && model.find_best_worker()->id() == "a" && model.reserve_worker()->worker().id() == "a");
+    const auto own = model.reserve_worker();
+    CHECK(model.id() == "m" && own->worker().id() == "a" && model.find_best_worker()->id() == "b");
     CHECK(registry.model("unheard of").find_best_worker());  // An idle worker of another model.
 }
 
@@ -537,7 +704,7 @@ static void leases() {
     CHECK(lease && lease->worker.id() == "a" && lease->expires_at == START + seconds(10));
     CHECK(open_reservations(registry) == 1);
     clock.advance(seconds(9));
-    CHECK(registry.renew_lease(lease->id, seconds(10)));
+    CHECK(registry.renew_lease(lease->id, seconds(10)) == START + seconds(19));
     clock.advance(seconds(9));
     CHECK(open_reservations(registry) == 1 && registry.release_lease(lease->id) && !registry.release_lease(lease->id));
     CHECK(!registry.renew_lease(lease->id, seconds(1)) && open_reservations(registry) == 0);
@@ -599,6 +766,41 @@ static void times() {
     fill(arrival);
     CHECK(arrival.count_online() == 1);
 
+    // A clock of the program's own.
+    struct Shared {
+        std::atomic<std::int64_t> ms{0};
+        std::atomic<int> refreshed{0};
+    };
+    struct Ticks {
+        std::shared_ptr<Shared> shared;
+        hive::Time wall() const noexcept { return START + milliseconds(shared->ms); }
+        milliseconds monotonic() const noexcept { return milliseconds(shared->ms); }
+        void refresh() const noexcept { ++shared->refreshed; }
+    };
+    struct Still {
+        hive::Time wall() const noexcept { return START; }
+        milliseconds monotonic() const noexcept { return milliseconds(0); }
+    };
+    const auto shared = std::make_shared<Shared>();
+    {
+        auto ticks = std::make_unique<hive::SourceClock<Ticks>>(Ticks{shared});
+        hive::Config own;
+        own.clock = ticks.get();
+        const hive::Registry ticking(own);
+        CHECK(ticks->wall() == START);
+        ticks.reset();
+        fill(ticking);
+        CHECK(ticking.count_online() == 1 && shared->refreshed > 0);
+        shared->ms = 30'000;
+        CHECK(ticking.count_online() == 0 && shared.use_count() == 2);
+        const hive::SourceClock<Still> unmoved{Still{}};
+        own.clock = &unmoved;
+        const hive::Registry resting(own);
+        fill(resting);
+        CHECK(resting.count_online() == 1);
+    }
+    CHECK(shared.use_count() == 1);
+
     // The registry keeps the time of a clock that is gone.
     auto short_lived = std::make_unique<hive::ManualClock>(START);
     const hive::Registry keeper = registry_at(*short_lived);
@@ -624,7 +826,11 @@ static void sweepers() {
 int main() {
     try {
         errors();
+        error_parts();
+        numbers();
+        aggregates();
         moves();
+        temporaries();
         ranges();
         optionals();
         telemetry();

@@ -244,7 +244,7 @@ impl Twins {
             Op::Renew(which, lease_ms) => {
                 let (id, hold) = self.lease(*which);
                 let renewed = self.registry.renew_lease(id, milliseconds(*lease_ms));
-                agree("renew_lease", renewed, self.oracle.renew(hold, *lease_ms))
+                agree("renew_lease", renewed.is_some(), self.oracle.renew(hold, *lease_ms))
             }
             Op::ReleaseLease(which) => {
                 let (id, hold) = self.lease(*which);

@@ -380,8 +380,38 @@ def test_a_clock_starts_in_1970_by_default() -> None:
     assert ManualClock().now() == EPOCH
 
 
-def test_a_clock_shows_milliseconds() -> None:
-    assert ManualClock(START + timedelta(microseconds=1_999)).now() == START + timedelta(milliseconds=1)
+def test_a_clock_shows_microseconds(clock: ManualClock) -> None:
+    moment = START + timedelta(microseconds=1_999)
+    assert ManualClock(moment).now() == moment
+    clock.set(moment)
+    assert clock.now() == moment
+
+
+@pytest.mark.parametrize("seconds", [1_767_225_600.1, 1_767_225_600.123457, -0.000001, -1.5, 253_402_300_798.999])
+def test_a_moment_in_seconds_is_that_of_datetime(seconds: float) -> None:
+    assert ManualClock(seconds).now() == datetime.fromtimestamp(seconds, timezone.utc)
+
+
+@pytest.mark.parametrize("step", [0.0004, timedelta(microseconds=400)])
+def test_small_steps_of_a_clock_add_up(clock: ManualClock, step: Any) -> None:
+    registry = HiveRegistry(clock=clock, liveness_clock="arrival", liveness_window=4)
+    registry.ingest(heartbeat("h"))
+    for _ in range(9_999):
+        clock.advance(step)
+    assert registry.count_online() == 1
+    clock.advance(step)
+    assert registry.count_online() == 0
+    assert clock.now() == START + timedelta(seconds=4)
+    for _ in range(10_000):
+        clock.jump_wall(-step)
+    assert clock.now() == START
+
+
+def test_a_clock_counts_nanoseconds(clock: ManualClock) -> None:
+    for _ in range(1_000):
+        clock.advance(1e-9)
+        clock.jump_wall(1e-9)
+    assert clock.now() == START + timedelta(microseconds=2)
 
 
 NO_MOMENTS = [
@@ -601,7 +631,7 @@ def test_a_zone_without_an_offset_is_none() -> None:
     moment = datetime(2026, 1, 1, tzinfo=Nowhere())
     with pytest.raises(ConfigError, match=r"^start: .* refused: .* with a time zone"):
         ManualClock(moment)
-    with pytest.raises(HeartbeatError, match=r"^timestamp: .* a datetime without a time zone"):
+    with pytest.raises(HeartbeatError, match=r"^timestamp: .* refused: .* a datetime with a time zone"):
         HiveRegistry().ingest({"hive_id": "h", "timestamp": moment, "workers": []})
 
 

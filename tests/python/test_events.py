@@ -5,6 +5,8 @@ import gc
 import pickle
 import queue
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -467,6 +469,10 @@ def test_a_collected_subscription_loses_nothing_more(registry: HiveRegistry) -> 
 # === asyncio ===
 
 
+async def first(events: Subscription) -> Event:
+    return await anext(events)
+
+
 def test_async_for_has_the_events(registry: HiveRegistry) -> None:
     async def read() -> list[str]:
         events = registry.subscribe(timeout=0.2)
@@ -537,20 +543,133 @@ def test_what_a_cancelled_wait_finds_is_given_to_the_next(registry: HiveRegistry
     assert asyncio.run(run()) == "h registered"
 
 
-def test_no_thread_is_left_of_a_collected_subscription(registry: HiveRegistry) -> None:
-    before = threads()
+def test_a_thousand_subscriptions_wait_on_one_thread(registry: HiveRegistry) -> None:
+    async def run() -> list[Event]:
+        readers = [asyncio.create_task(first(registry.subscribe(timeout=LONG))) for _ in range(1_000)]
+        await asyncio.sleep(0)
+        assert len(threads()) == 1
+        registry.ingest(heartbeat("h"))
+        return await asyncio.gather(*readers)
+
+    assert [told(event) for event in asyncio.run(run())] == ["h registered"] * 1_000
+    assert len(threads()) == 1
+
+
+def test_loops_of_several_threads_share_the_one_that_waits(registry: HiveRegistry) -> None:
+    subscriptions = [registry.subscribe(timeout=LONG) for _ in range(4)]
+    begun = threading.Barrier(5)
+    seen: queue.Queue[str] = queue.Queue()
+
+    async def read(events: Subscription) -> None:
+        waiting = asyncio.create_task(first(events))
+        await asyncio.sleep(0)
+        begun.wait(LONG)
+        seen.put(told(await waiting))
+
+    readers = [threading.Thread(target=asyncio.run, args=(read(events),)) for events in subscriptions]
+    for reader in readers:
+        reader.start()
+    begun.wait(LONG)
+    assert len(threads()) == 1
+    registry.ingest(heartbeat("h"))
+    assert [seen.get(timeout=LONG) for _ in readers] == ["h registered"] * 4
+    for reader in readers:
+        reader.join()
+
+
+def test_a_loop_that_was_closed_meanwhile_keeps_nobody_from_waking(registry: HiveRegistry) -> None:
+    loop = asyncio.new_event_loop()
+    lost = loop.create_task(first(registry.subscribe()))
+    loop.run_until_complete(asyncio.sleep(0))
+    # Without ending its task.
+    loop.close()
+
+    async def run() -> str:
+        waiting = asyncio.create_task(first(registry.subscribe(timeout=LONG)))
+        await asyncio.sleep(0)
+        registry.ingest(heartbeat("h"))
+        return told(await waiting)
+
+    assert asyncio.run(run()) == "h registered"
+    # What its loop would say of it otherwise.
+    lost._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+def test_a_feed_that_never_ends_leaves_other_tasks_their_turns(registry: HiveRegistry) -> None:
+    events = registry.subscribe(capacity=10_000)
+    registry.ingest(heartbeat("h", *(f"{at}" for at in range(1_000))))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
 
     async def run() -> None:
-        events = registry.subscribe()
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(events.__anext__(), 0.01)
-        assert threads() - before
+        beside = asyncio.create_task(other())
+        for _ in range(1_001):
+            await anext(events)
+        beside.cancel()
 
     asyncio.run(run())
-    gc.collect()
-    for thread in threads() - before:
-        thread.join(LONG)
-        assert not thread.is_alive()
+    assert 1_001 // 128 <= turns < 100
+
+
+PROGRAM = """
+import asyncio, atexit, threading
+from hive_registry import HiveRegistry
+
+registry = HiveRegistry()
+events = registry.subscribe(timeout=30)
+worker = {{"worker_id": "a", "state": "Idle", "last_heartbeat": "2026-01-01T00:00:00Z", "health_status": "healthy"}}
+beat = lambda name: registry.ingest({{"hive_id": name, "timestamp": "2026-01-01T00:00:00Z", "workers": [worker]}})
+
+async def read(many=1):
+    return [await anext(events) for _ in range(many)]
+
+async def cancelled():
+    task = asyncio.create_task(read())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+
+{end}
+"""
+
+
+def run(end: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-W", "error", "-c", PROGRAM.format(end=end)]
+    return subprocess.run(program, capture_output=True, text=True, timeout=LONG, check=False)
+
+
+ENDS = {
+    "nothing was waited for": 'beat("g"); asyncio.run(read())',
+    "a task waited": "asyncio.run(cancelled())",
+    "events come to the end": """
+sweeper = registry.spawn_sweeper(0.001, 0.002)
+asyncio.run(cancelled())
+beat("g")
+""",
+    "an event after the thread has stopped": 'atexit.register(beat, "last"); asyncio.run(cancelled())',
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_the_interpreter_ends_in_peace(end: str) -> None:
+    ended = run(end)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_events_that_are_there_need_no_thread() -> None:
+    ended = run('beat("g"); asyncio.run(read(2)); print(threading.active_count())')
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
+
+
+def test_a_task_that_would_wait_while_the_interpreter_ends_is_told_so() -> None:
+    # The handler that was registered first is called last.
+    ended = run("atexit.register(lambda: asyncio.run(read())); asyncio.run(cancelled())")
+    assert "RuntimeError: the interpreter is ending: no task may wait for events any more" in ended.stderr
 
 
 def test_a_subscription_read_without_asyncio_has_no_thread(registry: HiveRegistry) -> None:
@@ -649,10 +768,6 @@ def test_one_task_at_a_time_waits_for_events(registry: HiveRegistry) -> None:
         assert (await anext(events)).hive_id == "g"
 
     asyncio.run(read())
-
-
-async def first(events: Subscription) -> Event:
-    return await anext(events)
 
 
 @pytest.mark.parametrize("read", [lambda events: events.next(0), next, lambda events: asyncio.run(first(events))])

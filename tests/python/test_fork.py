@@ -4,18 +4,20 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 import traceback
 import warnings
 import weakref
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from fleet import START, heartbeat
-from hive_registry import HeartbeatOutcome, HiveRegistry, HiveRegistryError, ManualClock, Worker
+from hive_registry import HiveRegistry, HiveRegistryError, ManualClock, Worker
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork() here"),
@@ -197,13 +199,77 @@ def test_a_grandchild_is_refused_as_a_child_is(registry: HiveRegistry) -> None:
     in_child(lambda: in_child(lambda: is_refused(registry.hive_count)))
 
 
-def test_a_registry_of_the_child_is_refused_in_the_grandchild() -> None:
-    def child() -> None:
-        own = HiveRegistry()
-        in_child(lambda: is_refused(own.hive_count))
-        assert own.hive_count() == 0
+@pytest.mark.usefixtures("registry")
+def test_a_child_of_a_process_that_had_a_registry_makes_none() -> None:
+    def check() -> None:
+        is_refused(HiveRegistry)
+        with pytest.raises(HiveRegistryError, match=r"start it with 'spawn' or 'forkserver', or fork before the first"):
+            HiveRegistry(clock=ManualClock(START))
 
-    in_child(child)
+    in_child(check)
+    # Nor do its children.
+    in_child(lambda: in_child(check))
+    assert HiveRegistry().hive_count() == 0
+
+
+FRESH = """
+import asyncio, gc, os
+from hive_registry import HiveRegistry, HiveRegistryError, ManualClock, PowerOfChoices
+
+clock = ManualClock(1_767_225_600)
+beat = {"hive_id": "g", "timestamp": "2026-01-01T00:00:00Z", "workers": [{"worker_id": "c", "state": "Idle",
+        "last_heartbeat": "2026-01-01T00:00:00Z", "health_status": "healthy", "model_id": "m"}]}
+
+def in_child(check):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            check()
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+def refused():
+    try:
+        HiveRegistry()
+    except HiveRegistryError as error:
+        assert "fork()" in str(error)
+    else:
+        raise AssertionError("it was made")
+
+async def first(events):
+    return await anext(events)
+
+def child():
+    own = HiveRegistry(clock=clock)
+    events, tasks = own.subscribe(timeout=30), own.subscribe(timeout=30)
+    own.ingest(beat)
+    assert next(events).hive_id == asyncio.run(first(tasks)).hive_id == "g"
+    with own.reserve("m", PowerOfChoices()) as reservation:
+        assert reservation.worker.worker_id == "c"
+    with own.spawn_sweeper(60, 60):
+        pass
+    assert own.list_all_hives() == ["g"]
+    # And has become such a process itself.
+    in_child(refused)
+    assert own.hive_count() == 1
+"""
+
+
+def test_a_child_of_a_process_that_never_had_a_registry_makes_its_own() -> None:
+    program = (
+        FRESH
+        + """
+in_child(child)
+in_child(lambda: in_child(child))
+child()
+in_child(refused)
+"""
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 # === what can be used ===
@@ -254,9 +320,7 @@ def test_a_snapshot_taken_before_can_be_used(registry: HiveRegistry, clock: Manu
         assert (len(snapshot.workers), len(snapshot.hives)) == (3_002, 4)
         assert snapshot.taken_at == START
         assert "big-1" in snapshot.hives._repr_html_()
-        own = HiveRegistry(clock=ManualClock(START))
-        assert own.ingest_table(snapshot.workers).registered == 4
-        assert own.total_worker_count() == 3_002
+        assert pickle.loads(pickle.dumps(snapshot.workers)) == snapshot.workers
 
     in_child(check)
     assert len(snapshot.workers) == 3_002
@@ -266,30 +330,10 @@ def test_a_snapshot_taken_before_can_be_used(registry: HiveRegistry, clock: Manu
 def test_an_inherited_clock_can_be_used(registry: HiveRegistry, clock: ManualClock) -> None:
     def check() -> None:
         clock.advance(30)
-        own = HiveRegistry(clock=clock)
-        own.ingest(heartbeat("h"))
-        assert own.list_online_hives() == []
+        assert clock.now() == START + timedelta(seconds=30)
 
     in_child(check)
     assert registry.list_online_hives() == ["h"]
-
-
-def test_a_child_makes_a_registry_of_its_own(registry: HiveRegistry) -> None:
-    def check() -> None:
-        own = HiveRegistry(clock=ManualClock(START))
-        events = own.subscribe(timeout=30)
-        assert own.ingest(heartbeat("g", "c")) is HeartbeatOutcome.REGISTERED
-        assert next(events).hive_id == "g"
-        with own.reserve("m") as reservation:
-            assert reservation.worker.worker_id == "c"
-            assert own.stats().reservations_open == 1
-        assert own.stats().reservations_open == 0
-        with own.spawn_sweeper(60, 60):
-            pass
-        assert own.list_all_hives() == ["g"]
-
-    in_child(check)
-    assert registry.list_all_hives() == ["h"]
 
 
 # === collecting ===
@@ -355,9 +399,7 @@ def test_a_fork_amid_the_work_of_other_threads(clock: ManualClock) -> None:
         is_refused(lambda: events.next(0))
         held.clear()
         gc.collect()
-        own = HiveRegistry()
-        own.ingest(heartbeat("g", "c"))
-        assert own.total_worker_count() == 1
+        is_refused(HiveRegistry)
 
     try:
         for _ in range(20):
@@ -374,21 +416,40 @@ def test_a_fork_amid_the_work_of_other_threads(clock: ManualClock) -> None:
 
 
 def send(queue: Any, worker: Worker) -> None:
-    own = HiveRegistry(clock=ManualClock(START))
+    try:
+        own = HiveRegistry(clock=ManualClock(START))
+    except HiveRegistryError as error:
+        queue.put((worker, str(error)))
+        return
     own.ingest(heartbeat("child", "c"))
     queue.put((worker, own.get_worker("c")))
 
 
-def test_workers_go_through_a_queue_of_multiprocessing(registry: HiveRegistry) -> None:
-    context = multiprocessing.get_context("fork")
-    worker = registry.get_worker_on("h", "a")
+def answer(method: str, worker: Worker) -> tuple[Worker, Any]:
+    context: Any = multiprocessing.get_context(method)
     queue = context.Queue()
     child = context.Process(target=send, args=(queue, worker))
     child.start()
-    back, (hive_id, of_child) = queue.get(timeout=30)
+    back, told = queue.get(timeout=30)
     child.join()
     assert child.exitcode == 0
-    assert back == worker
-    assert (hive_id, of_child.hive_id, of_child.worker_id) == ("child", "child", "c")
     queue.close()
     queue.join_thread()
+    return back, told
+
+
+def test_workers_go_through_a_queue_of_multiprocessing(registry: HiveRegistry) -> None:
+    worker = registry.get_worker_on("h", "a")
+    assert worker is not None
+    back, told = answer("fork", worker)
+    assert back == worker
+    assert "'spawn' or 'forkserver'" in told
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_child_by_another_method_makes_its_own(registry: HiveRegistry, method: str) -> None:
+    worker = registry.get_worker_on("h", "a")
+    assert worker is not None
+    back, (hive_id, of_child) = answer(method, worker)
+    assert back == worker
+    assert (hive_id, of_child.hive_id, of_child.worker_id) == ("child", "child", "c")

@@ -1,13 +1,17 @@
 import enum
+import importlib
 import json
 from collections import ChainMap, UserDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from fleet import START, heartbeat, worker
@@ -26,6 +30,9 @@ from hive_registry import (
     ProcessStats,
     WorkerState,
 )
+
+# It brings no types of its own.
+pd: Any = importlib.import_module("pandas")
 
 STAMP = "2026-01-01T00:00:00Z"
 
@@ -365,12 +372,45 @@ def bad_hive(**fields: Any) -> dict[str, Any]:
     return TELEMETRY | {"timestamp": START + timedelta(seconds=1), "hive": asdict(INFO) | fields}
 
 
+def nested_list(depth: int) -> list[Any]:
+    outer: list[Any] = []
+    for _ in range(depth):
+        outer = [outer]
+    return outer
+
+
+class BrokenZone(tzinfo):
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        raise ZeroDivisionError("no zone")
+
+    dst = utcoffset
+
+    def tzname(self, _: datetime | None) -> str:
+        raise ZeroDivisionError("no zone")
+
+
+class Endless(Sequence[Any]):
+    """Ends the test instead of the machine's memory."""
+
+    def __init__(self, item: Any = 5) -> None:
+        self.item = item
+        self.read = 0
+
+    def __len__(self) -> int:
+        return 2**62
+
+    def __getitem__(self, _: Any) -> Any:
+        self.read += 1
+        assert self.read < 100_000
+        return self.item
+
+
+FORMS = "a dict, JSON, a dataclass, or a model of pydantic, attrs or msgspec"
 NAIVE = datetime(2026, 1, 1)
 LONG = "x" * 257
 
 # By name: the heartbeat, and what the error must say: the field, the value, the bound.
 BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "NaN in an unknown field": (bad_beat(x=[1.0, float("nan")]), ("x[1]: ", "nan", "finite")),
     "NaN in bytes": (
         b'{"hive_id":"h","timestamp":"2026-01-01T00:00:01Z","workers":[],"epoch":NaN,"seq":1}',
         ("epoch: ",),
@@ -380,23 +420,62 @@ BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "naive datetime64": (bad_beat(timestamp=np.datetime64("2026-01-01T00:00")), ("timestamp: ", "2026", "time zone")),
     "timestamp of words": (bad_beat(timestamp="noon"), ("timestamp: ", '"noon"', "RFC 3339")),
     "timestamp without a zone": (bad_beat(timestamp="2026-01-01T00:00:00"), ("timestamp: ", "2026", "RFC 3339")),
-    "timestamp as a number": (bad_beat(timestamp=1767225600), ("timestamp: ", "1767225600", "string")),
+    "milliseconds for seconds": (
+        bad_beat(timestamp=1767225600000),
+        ("timestamp: ", '"1767225600000"', "seconds since 1970 up to the year 9999"),
+    ),
+    "NaN for a moment": (bad_worker(last_heartbeat=float("nan")), ("workers[0].last_heartbeat: ", '"nan"', "seconds")),
+    "bool for a moment": (bad_beat(timestamp=True), ("timestamp: ", '"True"', "seconds since 1970")),
+    "NaT": (bad_beat(timestamp=pd.NaT), ("timestamp: ", '"NaT"', "a datetime with a time zone")),
+    "naive moment of pandas": (bad_beat(timestamp=pd.Timestamp("2026-01-01")), ("timestamp: ", "2026", "time zone")),
+    "a date": (bad_beat(timestamp=NAIVE.date()), ("timestamp: ", "2026, 1, 1", "a datetime with a time zone")),
+    "a zone that raises": (
+        bad_worker(last_heartbeat=datetime(2026, 1, 1, tzinfo=BrokenZone())),
+        (
+            "workers[0].last_heartbeat: ",
+            '"datetime.datetime(2026, 1, 1, 0, 0, tzinfo=',
+            "a datetime with a time zone",
+            "ZeroDivisionError: no zone",
+        ),
+    ),
     "last_heartbeat of words": (
         bad_worker(last_heartbeat="noon"),
         ("workers[0].last_heartbeat: ", '"noon"', "RFC 3339"),
     ),
-    "object": (bad_worker(url=Odd()), ("workers[0].url: ", "<Odd>", "JSON")),
-    "class": (HiveHeartbeatPayload, (".: ", "HiveHeartbeatPayload", "JSON")),
-    "bytes for text": (bad_worker(url=b"http"), ("workers[0].url: ", "b'http'", "JSON")),
-    "set": (bad_beat(workers={"b"}), ("workers: ", "{'b'}", "JSON")),
-    "generator": ((each for each in "ab"), (".: ", "generator", "JSON")),
-    "array of numpy": (bad_worker(gpu_percent=np.array([1.0, 2.0])), ("workers[0].gpu_percent: ", "1.", "2.")),
-    "key that is no text": (bad_beat(x={(1, 2): 3}), ("x: ", "(1, 2)", "text")),
-    "key that is false": (bad_beat(x={(): 3}), ("x: ", "()", "text")),
-    "deep nesting": (bad_beat(x=nested(100_000)), ("x.a.a", "deep")),
-    "list in itself": (bad_worker(url=endless_list), ("workers[0].url[0][0]", "deep")),
-    "nothing but a list in itself": (endless_list, ("[0][0]", "deep")),
-    "dict in itself": (endless_dict, ("a.a.a", "deep")),
+    "object": (bad_worker(url=Odd()), ("workers[0].url: ", "<Odd>", "a string")),
+    "class": (HiveHeartbeatPayload, ("heartbeat: ", "HiveHeartbeatPayload", FORMS)),
+    "an object of no known form": (Odd(), ("heartbeat: ", "<Odd>", FORMS)),
+    "a worker of no known form": (bad_beat(workers=[Odd()]), ("workers[0]: ", "<Odd>", "a dict, a dataclass")),
+    "bytes for text": (bad_worker(url=b"http"), ("workers[0].url: ", "http", "a string")),
+    "set": (bad_beat(workers={"b"}), ("workers: ", "{\\'b\\'}", "a sequence")),
+    "generator": ((each for each in "ab"), ("heartbeat: ", "generator", FORMS)),
+    "array of numpy": (
+        bad_worker(gpu_percent=np.array([1.0, 2.0])),
+        ("workers[0].gpu_percent: ", "array([1., 2.])", "f32"),
+    ),
+    "array of one": (bad_worker(gpu_percent=np.array([1.0])), ("workers[0].gpu_percent: ", "array([1.])", "f32")),
+    "array of workers": (bad_beat(workers=np.array([WORKER])), ("workers: ", "array([", "a sequence")),
+    "span of numpy": (
+        bad_worker(vram_bytes=np.timedelta64(5, "ns")),
+        ("workers[0].vram_bytes: ", "np.timedelta64(5,\\'ns\\')", "u64"),
+    ),
+    # As a number it is 5.
+    "nanoseconds of numpy": (
+        bad_beat(timestamp=np.datetime64(5, "ns")),
+        ("timestamp: ", "00:00:00.000000005", "a datetime with a time zone"),
+    ),
+    "a sequence without an end": (bad_beat(workers=Endless()), ("workers[0]: ", "`5`", "a dict, a dataclass")),
+    "workers without an end": (bad_beat(workers=Endless(WORKER)), ("heartbeat_bytes: ", "refused", "1048576")),
+    "deep nesting": (bad_worker(url=nested(100_000)), ("workers[0].url: ", "map", "a string")),
+    "deep lists": (bad_beat(capabilities=nested_list(100_000)), ("capabilities[0][0]: ", "sequence", "a string")),
+    "list in itself": (bad_worker(url=endless_list), ("workers[0].url: ", "sequence", "a string")),
+    "workers in themselves": (bad_beat(workers=endless_list), ("workers[0][0]: ", "sequence", "a string")),
+    "nothing but a list in itself": (endless_list, ("heartbeat: ", "[[...]]", FORMS)),
+    "dict in itself": (endless_dict, ("timestamp: ", "missing")),
+    "hive in itself": (bad_hive(health_status=endless_dict), ("hive.health_status.status: ", "missing")),
+    "a number as a Decimal": (bad_worker(gpu_percent=Decimal("1.5")), ("workers[0].gpu_percent: ", "Decimal(", "f32")),
+    "a number as a Fraction": (bad_worker(vram_bytes=Fraction(3)), ("workers[0].vram_bytes: ", "Fraction(", "u64")),
+    "NA of pandas": (bad_worker(gpu_percent=pd.NA), ("workers[0].gpu_percent: ", '"<NA>"', "f32")),
     "empty hive_id": (heartbeat(""), ("hive_id: ", '""', "1 to 256 bytes, not 0")),
     "long hive_id": (heartbeat(LONG), ("hive_id: ", '"xxxx', "1 to 256 bytes, not 257")),
     "long worker_id": (bad_worker(worker_id=LONG), ("workers[0].worker_id: ", '"xxxx', "1 to 256 bytes, not 257")),
@@ -407,14 +486,26 @@ BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "long group": (bad_process(group=LONG), ("workers[0].group: ", '"xxxx', "1 to 256 bytes, not 257")),
     "control characters": (bad_worker(worker_id="b\n"), ("workers[0].worker_id: ", r'"b\n"', "no control characters")),
     "two workers of one id": (heartbeat("h", "b", "b", at=1), ("workers[].worker_id: ", '"b"', "no two workers")),
-    "too many bytes": (bad_worker(vram_bytes=2**64), ("workers[0].vram_bytes: ", "1.8446744073709552e+19", "u64")),
-    "a number past all": (bad_worker(gpu_percent=10**400), ("workers[0].gpu_percent: ", "out of range")),
+    "too many bytes": (
+        bad_worker(vram_bytes=2**64),
+        ("workers[0].vram_bytes: ", '"18446744073709551616"', "u64, at most 18446744073709551615"),
+    ),
+    "a number past all": (bad_worker(gpu_percent=10**400), ("workers[0].gpu_percent: ", '"1000', "1.8e308")),
+    "an epoch past 64 bits": (
+        bad_beat(epoch=2**64, seq=1),
+        ("epoch: ", '"18446744073709551616"', "u64, from 0 to 18446744073709551615"),
+    ),
+    "a counter below 64 bits": (
+        bad_beat(epoch=1, seq=-(2**63) - 1),
+        ("seq: ", '"-9223372036854775809"', "u64, from 0 to 18446744073709551615"),
+    ),
+    "a port past 64 bits": (bad_hive(port=2**64), ("hive.port: ", '"18446744073709551616"', "u16, from 0 to 65535")),
     "bool for a number": (bad_worker(device_id=True), ("workers[0].device_id: ", "`true`", "u32")),
     "text for a number": (bad_worker(device_id="0"), ("workers[0].device_id: ", '"0"', "u32")),
     "number for text": (bad_worker(worker_id=5), ("workers[0].worker_id: ", "`5`", "string")),
     "None for text": (bad_worker(worker_id=None), ("workers[0].worker_id: ", "null", "string")),
     "number for a hive": (bad_beat(hive_id=5), ("hive_id: ", "`5`", "string")),
-    "number for a worker": (heartbeat("h", at=1) | {"workers": ["b"]}, ("workers[0]: ", '"b"', "struct")),
+    "number for a worker": (heartbeat("h", at=1) | {"workers": ["b"]}, ("workers[0]: ", '"b"', "a dict, a dataclass")),
     "dict for the workers": (bad_beat(workers={"b": 1}), ("workers: ", "map", "sequence")),
     "no workers": (without("workers"), ("workers: ", "missing")),
     "no timestamp": (without("timestamp"), ("timestamp: ", "missing")),
@@ -426,10 +517,10 @@ BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "both forms": (TELEMETRY | {"hive_id": "h"}, (".: ", "`hive_id`", "`hive`", "exclude")),
     "epoch without seq": (bad_beat(epoch=1), ("seq: ", "none", "both")),
     "seq without epoch": (bad_beat(seq=1), ("epoch: ", "none", "both")),
-    "negative seq": (bad_beat(epoch=1, seq=-1), ("seq: ", "`-1`", "u64")),
-    "None": (None, (".: ", "null", "heartbeat")),
-    "a number": (42, (".: ", "`42`", "heartbeat")),
-    "a list": ([], (".: ", "sequence", "heartbeat")),
+    "negative seq": (bad_beat(epoch=1, seq=-1), ("seq: ", "`-1`", "u64, from 0 to 18446744073709551615")),
+    "None": (None, ("heartbeat: ", '"None"', FORMS)),
+    "a number": (42, ("heartbeat: ", '"42"', FORMS)),
+    "a list": ([], ("heartbeat: ", '"[]"', FORMS)),
     "empty bytes": (b"", (".: ", "EOF")),
     "empty bytearray": (bytearray(), (".: ", "EOF")),
     "empty text": ("", (".: ", "EOF")),
@@ -444,7 +535,7 @@ BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "lone surrogate in a str body": ("\ud800", (".: ",)),
     "large pid": (bad_process(pid=2**32), ("workers[0].pid: ", "`4294967296`", "u32")),
     "more memory than there is": (bad_process(rss_mb=2**50), ("workers[0].rss_mb: ", f'"{2**50}"', "at most")),
-    "port past the last": (bad_hive(port=65_536), ("hive.port: ", "`65536`", "u16")),
+    "port past the last": (bad_hive(port=65_536), ("hive.port: ", "`65536`", "u16, from 0 to 65535")),
     "unknown status": (bad_hive(operational_status="asleep"), ("hive.operational_status: ", "`asleep`", "`ready`")),
     "unknown health": (
         bad_hive(health_status={"status": "sad"}),
@@ -620,11 +711,11 @@ def test_update_hive_refuses_the_plain_form(registry: HiveRegistry) -> None:
         (LONG, [], ("hive_id: ", '"xxx', "1 to 256 bytes")),
         ("h", [asdict(PROCESS) | {"pid": "1"}], ("[0].pid: ", '"1"', "u32")),
         ("h", [asdict(PROCESS) | {"pid": 2**32}], ("[0].pid: ", "`4294967296`", "u32")),
-        ("h", [asdict(PROCESS), 5], ("[1]: ", "`5`", "struct")),
+        ("h", [asdict(PROCESS), 5], ("[1]: ", "`5`", "a dict, a dataclass")),
         ("h", [{}], ("[0].group: ", "missing")),
         ("h", [PROCESS, PROCESS], ("worker_id: ", '"llm-8080"', "no two workers")),
         ("h", 5, (".: ", "`5`", "sequence")),
-        ("h", [Odd()], ("[0]: ", "<Odd>", "JSON")),
+        ("h", [Odd()], ("[0]: ", "<Odd>", "a dict, a dataclass")),
         ("h", b"", (".: ", "EOF")),
     ],
 )
@@ -668,14 +759,90 @@ def test_a_hive_that_sends_no_epoch_and_seq_any_more_is_heard_in_time(
     assert registry.ingest(heartbeat("h", "b", at=10)) is HeartbeatOutcome.UPDATED
 
 
-def test_what_an_object_raises_when_read_is_raised_here(registry: HiveRegistry) -> None:
-    class Broken(UserDict[str, Any]):
-        def __iter__(self) -> Iterator[str]:
-            raise RuntimeError("broken")
+class Broken(UserDict[str, Any]):
+    """Raises when it is read."""
 
-    with pytest.raises(RuntimeError, match="broken"):
-        registry.ingest(Broken(heartbeat("h", "a")))
+    error: type[BaseException] = RuntimeError
+
+    def __iter__(self) -> Iterator[str]:
+        raise self.error("broken")
+
+
+def test_what_an_object_raises_when_read_is_the_cause_of_its_refusal(registry: HiveRegistry) -> None:
+    for beat, path in ((Broken(heartbeat("h")), "."), (heartbeat("h") | {"workers": [Broken()]}, r"workers\[0\]")):
+        with pytest.raises(HeartbeatError, match=rf"^{path}: reading it raised RuntimeError: broken$") as raised:
+            registry.ingest(beat)
+        assert isinstance(raised.value.__cause__, RuntimeError)
     assert registry.hive_count() == 0
+    assert registry.stats().heartbeats.refused == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_is_no_fault_of_the_object_comes_through(registry: HiveRegistry, error: type[BaseException]) -> None:
+    broken = Broken(heartbeat("h"))
+    broken.error = error
+    for call in (registry.ingest, registry.update_hive, lambda beat: registry.ingest_many([heartbeat("i"), beat])):
+        with pytest.raises(error, match="broken"):
+            call(broken)
+    # What came before it was applied, and stays.
+    assert registry.list_all_hives() == ["i"]
+    assert registry.stats().heartbeats.refused == 0
+
+
+def test_a_dict_that_changes_while_it_is_read_does_no_harm(registry: HiveRegistry) -> None:
+    class Changing(UserDict[str, Any]):
+        def __iter__(self) -> Iterator[str]:
+            beat["workers"].clear()
+            beat.clear()
+            return super().__iter__()
+
+    beat = heartbeat("h") | {"workers": [Changing(worker("a")), *(worker(f"w{at}") for at in range(100))]}
+    assert registry.ingest(beat) is HeartbeatOutcome.REGISTERED
+    assert [each.worker_id for each in registry.get_workers_on_hive("h")] == ["a"]
+
+
+def test_what_is_refused_is_told_of_its_hive(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h"))
+    refused: list[Any] = [heartbeat("h", worker("a", url=5)), TELEMETRY | {"workers": [5]}, bad_hive(port="x")]
+    for at, beat in enumerate(refused, 1):
+        with pytest.raises(HeartbeatError) as raised:
+            registry.ingest(beat)
+        stats = registry.hive_stats("h")
+        assert stats is not None
+        assert (stats.refusals, stats.last_refusal) == (at, str(raised.value))
+
+
+@pytest.mark.parametrize("endless", [endless_list, endless_dict])
+def test_what_no_field_asks_for_is_not_looked_at(registry: HiveRegistry, endless: Any) -> None:
+    unread = [endless, nested(100_000), Odd(), {(1, 2): 3}, float("nan"), Broken()]
+    assert registry.ingest(heartbeat("h", worker("a", x=unread), x=unread, type=unread)) is HeartbeatOutcome.REGISTERED
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        1767225600,
+        1767225600.0,
+        np.int64(1767225600),
+        np.float64(1767225600),
+        pd.Timestamp(START),
+        pd.Timestamp(START).tz_convert("Asia/Kathmandu"),
+        START.astimezone(timezone(timedelta(hours=-8))),
+        START.isoformat(),
+    ],
+    ids=repr,
+)
+def test_a_moment_is_seconds_or_a_datetime_or_text(registry: HiveRegistry, moment: Any) -> None:
+    registry.ingest(heartbeat("h", worker("a", last_heartbeat=moment)) | {"timestamp": moment})
+    state = registry.get_hive_state("h")
+    assert state is not None
+    assert state.last_heartbeat == state.workers[0].last_heartbeat == START
+
+
+def test_seconds_keep_their_fraction(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h", worker("a", last_heartbeat=1767225600.123456)))
+    (found,) = registry.get_workers_on_hive("h")
+    assert found.last_heartbeat == START + timedelta(microseconds=123456)
 
 
 # === limits ===
@@ -688,7 +855,7 @@ def test_what_an_object_raises_when_read_is_raised_here(registry: HiveRegistry) 
         (Limits(workers=1), heartbeat("h", "a", "b", at=1), "workers: 2 refused: at most 1"),
         (Limits(workers_per_hive=1), heartbeat("h", "a", "b", at=1), "workers_per_hive: 2 refused: at most 1"),
         (Limits(models=1), heartbeat("i", worker("a", model_id="n")), "models: 2 refused: at most 1"),
-        (Limits(heartbeat_bytes=400), heartbeat("h", x="x" * 400, at=1), "at most 400"),
+        (Limits(heartbeat_bytes=400), heartbeat("h", worker("a", url="x" * 400), at=1), "at most 400"),
     ],
     ids=["hives", "workers", "workers_per_hive", "models", "heartbeat_bytes"],
 )
@@ -753,7 +920,8 @@ def test_many_are_counted_by_outcome(registry: HiveRegistry) -> None:
             heartbeat(""),
         ]
     )
-    assert (done.registered, done.updated, done.superseded, done.removed, len(done.refused)) == (2, 1, 1, 1, 1)
+    assert (done.registered, done.updated, done.superseded, done.removed, len(done.refused)) == (2, 2, 0, 1, 1)
+    assert registry.ingest_many([heartbeat("h", "a", at=1)]).superseded == 1
 
 
 def test_a_refused_one_does_not_keep_those_after_it(registry: HiveRegistry) -> None:
@@ -764,15 +932,20 @@ def test_a_refused_one_does_not_keep_those_after_it(registry: HiveRegistry) -> N
             heartbeat("b", worker("w", gpu_percent="all")),
             json.dumps(TELEMETRY),
             Odd(),  # type: ignore[list-item]
+            heartbeat("e") | {"timestamp": pd.NaT},
+            heartbeat("f", worker("w", last_heartbeat=datetime(2026, 1, 1, tzinfo=BrokenZone()))),
+            Broken(),
+            "\ud800",
             HiveHeartbeatPayload("c", START),
             heartbeat("d", worker("w", state="")),
         ]
     )
     assert registry.list_all_hives() == ["a", "c", "h"]
     assert done.registered == 3
-    assert [at for at, _ in done.refused] == [0, 2, 4, 6]
-    assert [type(error) for _, error in done.refused] == [HeartbeatError] * 4
-    assert "workers[0].state" in str(done.refused[3][1])
+    assert [at for at, _ in done.refused] == [0, 2, 4, 5, 6, 7, 8, 10]
+    assert [type(error) for _, error in done.refused] == [HeartbeatError] * 8
+    assert "workers[0].state" in str(done.refused[7][1])
+    assert registry.stats().heartbeats.refused == 8
 
 
 def test_none_is_many_too(registry: HiveRegistry) -> None:
@@ -780,16 +953,82 @@ def test_none_is_many_too(registry: HiveRegistry) -> None:
     assert (done.registered, done.updated, done.superseded, done.removed, done.refused) == (0, 0, 0, 0, ())
 
 
-def test_a_generator_is_taken_as_it_comes(registry: HiveRegistry) -> None:
-    counts = []
+def test_a_generator_is_taken_in_batches(registry: HiveRegistry) -> None:
+    counts = set()
 
-    def beats() -> Iterator[dict[str, Any]]:
-        for at in range(3):
-            counts.append(registry.hive_count())
-            yield heartbeat(f"h{at}", "a")
+    def beats() -> Iterator[bytes]:
+        for at in range(10_000):
+            counts.add(registry.hive_count())
+            yield b'{"hive_id": "h%d", "timestamp": "2026-01-01T00:00:00Z", "workers": []}' % at
 
-    assert registry.ingest_many(beats()).registered == 3
-    assert counts == [0, 1, 2]
+    assert registry.ingest_many(beats()).registered == 10_000
+    assert counts == {0, 8_192}
+
+
+Beats = list[tuple[float, tuple[int, int] | None]]
+
+
+def replay(registry: HiveRegistry, many: bool, beats: Beats) -> tuple[int, int, int]:
+    """Of one hive: when each was made, and its epoch and seq; each has a worker of its own, w0, w1 and so on."""
+    if many:
+        rows = [
+            heartbeat("h", f"w{at}", at=made, **({} if pair is None else {"epoch": pair[0], "seq": pair[1]}))
+            for at, (made, pair) in enumerate(beats)
+        ]
+        forms: list[Any] = [json.dumps(row, default=str) if at % 2 else row for at, row in enumerate(rows)]
+        done = registry.ingest_many(forms)
+    else:
+        columns: dict[str, Any] = {
+            "hive_id": ["h" for _ in beats],
+            "worker_id": [f"w{at}" for at in range(len(beats))],
+            "timestamp": [START + timedelta(seconds=made) for made, _ in beats],
+            "epoch": [pair and pair[0] for _, pair in beats],
+            "seq": [pair and pair[1] for _, pair in beats],
+        }
+        done = registry.ingest_table(pl.DataFrame(columns))
+    assert done.refused == ()
+    return done.registered, done.updated, done.superseded
+
+
+def pairless(*seconds: float) -> Beats:
+    return [(second, None) for second in seconds]
+
+
+@pytest.mark.parametrize("liveness", ["reported", "arrival"])
+@pytest.mark.parametrize("many", [True, False], ids=["ingest_many", "ingest_table"])
+@pytest.mark.parametrize(
+    ("beats", "outcome", "left"),
+    [
+        pytest.param(pairless(3, 2, 1), (1, 2, 0), "w0", id="descending"),
+        pytest.param(pairless(1, 3, 2), (1, 2, 0), "w1", id="mixed"),
+        pytest.param([(3, (1, 3)), (2, (1, 2)), (1, (1, 1))], (1, 2, 0), "w0", id="descending pairs"),
+        # A reset: in the order of keys the clock would go back; so it is replayed as given.
+        pytest.param([(1, (1, 8)), (2, (1, 9)), (3, (1, 1))], (1, 1, 1), "w1", id="a counter that began again"),
+        pytest.param([(3, (1, 1)), (2, (1, 2)), (1, (1, 3))], (1, 2, 0), "w2", id="a clock that was set back"),
+        pytest.param([(2, (1, 2)), (1, (1, 1)), (3, None)], (1, 0, 2), "w0", id="some without a pair"),
+    ],
+)
+def test_many_are_applied_in_the_order_of_keys(
+    registry: HiveRegistry, many: bool, liveness: Any, beats: Beats, outcome: tuple[int, int, int], left: str
+) -> None:
+    # On a clock that stands still, and on one that goes.
+    clock = ManualClock(START)
+    for registry in (HiveRegistry(clock=clock, liveness_clock=liveness), HiveRegistry(liveness_clock=liveness)):
+        assert replay(registry, many, beats) == outcome
+        assert [each.worker_id for each in registry.get_workers_on_hive("h")] == [left]
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["ingest_many", "ingest_table"])
+def test_refused_ones_are_told_by_their_own_place(registry: HiveRegistry, many: bool) -> None:
+    beats = [heartbeat("h", "a", at=3), heartbeat("", "a"), heartbeat("i", "a"), heartbeat("h", worker("b", state="")),
+             heartbeat("h", worker(""), at=1)]  # fmt: skip
+    if many:
+        refused = registry.ingest_many(beats).refused
+    else:
+        rows = [{"hive_id": beat["hive_id"], "timestamp": beat["timestamp"]} | beat["workers"][0] for beat in beats]
+        refused = registry.ingest_table(pl.DataFrame(rows)).refused
+    assert [at for at, _ in refused] == [1, 3, 4]
+    assert registry.list_all_hives() == ["h", "i"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, ValueError])
@@ -811,7 +1050,9 @@ def test_what_is_not_iterable_is_a_type_error(registry: HiveRegistry) -> None:
         registry.ingest_many(5)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("one", [heartbeat("h", "a"), "{}", b"{}", bytearray(b"{}")])
+@pytest.mark.parametrize(
+    "one", [heartbeat("h", "a"), HiveHeartbeatPayload("h", START), UserDict(), "{}", b"{}", bytearray(b"{}")]
+)
 def test_one_heartbeat_is_not_many(registry: HiveRegistry, one: Any) -> None:
     with pytest.raises(TypeError, match=r"^heartbeats: .* refused: many of them$"):
         registry.ingest_many(one)

@@ -444,7 +444,7 @@ class Oracle(RuleBasedStateMachine):
             assert self.registry.release_lease(lease) is lives
             assert not self.registry.release_lease(lease)
         else:
-            assert self.registry.renew_lease(lease, seconds) is lives
+            assert (self.registry.renew_lease(lease, seconds) is not None) is lives
         if seconds:
             self.leases[lease] = hold, self.model.now + seconds
         else:

@@ -1,5 +1,8 @@
 import gc
 import operator
+import subprocess
+import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -492,8 +495,6 @@ def test_a_released_reservation_is_released_once(registry: HiveRegistry) -> None
     one, _other = registry.reserve("m"), registry.reserve("m")
     one.release()
     one.release()
-    with one:
-        pass
     del one
     gc.collect()
     assert registry.stats().reservations_open == 1
@@ -516,6 +517,81 @@ def test_a_reservation_in_a_cycle_gives_its_place_back(registry: HiveRegistry) -
     del cycle
     gc.collect()
     assert registry.stats().reservations_open == 0
+
+
+def test_a_released_reservation_cannot_be_entered(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h", "w"))
+    released = registry.reserve("m")
+    with released:
+        # Once more while it is held.
+        with released:
+            pass
+        assert released.released
+    message = r'^a released reservation cannot be entered: <Reservation of "w" on "h" released>$'
+    with pytest.raises(RuntimeError, match=message), released:
+        pass
+
+
+def test_a_reservation_that_is_dropped_unreleased_warns(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat('h"', "w"))
+    with pytest.warns(ResourceWarning) as caught:
+        registry.reserve("m")
+    texts = [str(warning.message) for warning in caught]
+    assert texts == [r'a reservation of "w" on "h\"" was dropped without release']
+    assert registry.stats().reservations_open == 0
+
+
+def test_a_reservation_that_was_released_does_not_warn(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h", "w"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        registry.reserve("m").release()
+        with registry.reserve("m"):
+            pass
+        gc.collect()
+
+
+def test_a_warning_that_is_an_error_reaches_the_hook_and_nobody_else(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h", "w"))
+    raised: list[object] = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: raised.append(unraisable.exc_type)
+
+    def interrupted() -> None:
+        _held = registry.reserve("m")
+        raise ZeroDivisionError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            # While something else is raised, too.
+            with pytest.raises(ZeroDivisionError):
+                interrupted()
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    assert raised == [ResourceWarning]
+    assert registry.stats().reservations_open == 0
+
+
+@pytest.mark.parametrize("options", [[], ["-X", "dev"], ["-W", "error"]], ids=" ".join)
+def test_a_reservation_held_to_the_end_of_the_interpreter_is_no_crash(options: list[str]) -> None:
+    program = """
+import sys, threading
+from hive_registry import HiveRegistry, ProcessStats
+
+registry = HiveRegistry()
+registry.update_workers("h", [ProcessStats(1, "g", "1", model="m")])
+held = registry.reserve("m")
+in_a_cycle = [registry.reserve("m")]
+in_a_cycle.append(in_a_cycle)
+sys.modules["kept for ever"] = registry.reserve("m")
+threading.current_thread().kept = registry.reserve("m")
+"""
+    ended = subprocess.run([sys.executable, *options, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Fatal" not in ended.stderr
+    # Some of them are told.
+    assert ("was dropped without release" in ended.stderr) == bool(options)
 
 
 def test_a_reservation_outlives_the_registry(clock: ManualClock) -> None:
@@ -648,7 +724,7 @@ def test_a_renewed_lease_runs_from_the_renewal(
     lease = leasing.reserve_detached("m", 10)
     assert lease is not None
     clock.advance(6)
-    assert leasing.renew_lease(lease.id, span)
+    assert leasing.renew_lease(lease.id, span) == lease.expires_at + timedelta(seconds=6)
     clock.advance(9.999)
     assert leasing.stats().reservations_open == 1
     clock.advance(0.001)
@@ -735,7 +811,9 @@ def test_a_lease_may_outlast_the_calendar(leasing: HiveRegistry, span: float | t
     lease = leasing.reserve_detached("m", span)
     assert lease is not None
     assert lease.expires_at.year == 9999
-    assert leasing.renew_lease(lease.id, span)
+    renewed = leasing.renew_lease(lease.id, span)
+    assert renewed is not None
+    assert renewed.year == 9999
     assert leasing.release_lease(lease.id)
     assert leasing.stats().reservations_open == 0
 
@@ -889,7 +967,25 @@ def test_an_explanation_tells_where_a_pick_goes(registry: HiveRegistry) -> None:
 
 def test_an_explanation_tells_of_a_fallback(registry: HiveRegistry) -> None:
     registry.ingest(heartbeat("h", "a", "b", worker("c", state="Busy")))
-    assert str(registry.explain("other")) == "'other' goes to 'a' on 'h': 0 with it loaded, falling back to 2 idle"
+    told = registry.explain("other")
+    assert told.falls_back
+    assert "falls_back=True" in repr(told)
+    expected = "'other' goes to 'a' on 'h', of another model, 'm': nobody has it loaded, and it is one of 2 idle"
+    assert str(told) == expected
+    assert not registry.explain("m").falls_back
+
+
+def test_an_explanation_tells_of_a_fallback_from_workers_that_are_not_eligible(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h", worker("a", state="Loading"), worker("b", model_id=None)))
+    told = registry.explain("m")
+    assert told.falls_back
+    expected = (
+        "'m' goes to 'b' on 'h', without a model: "
+        "of 1 with it loaded (1 loading) none is eligible, and it is one of 1 idle"
+    )
+    assert str(told) == expected
+    registry.remove_hive("h")
+    assert not registry.explain("m").falls_back
 
 
 def test_an_explanation_tells_why_nobody_is_picked(registry: HiveRegistry) -> None:

@@ -1,14 +1,16 @@
+import gc
 import importlib
 import json
 import random
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -184,7 +186,6 @@ def test_without_a_call_that_lets_go_another_thread_waits(counting: Counting) ->
         HiveRegistry.snapshot,
         lambda registry: registry.explain("m"),
         HiveRegistry.stats,
-        HiveRegistry.list_all_hives,
         lambda registry: refused(registry.ingest_json, PLAIN),
         lambda registry: refused(registry.ingest, PLAIN),
         lambda registry: registry.ingest_many([PLAIN]),
@@ -201,7 +202,6 @@ def test_without_a_call_that_lets_go_another_thread_waits(counting: Counting) ->
         "snapshot",
         "explain",
         "stats",
-        "list_all_hives",
         "ingest_json",
         "ingest",
         "ingest_many",
@@ -304,3 +304,53 @@ def test_a_worker_removed_before_a_pick_began_is_not_picked(registry: HiveRegist
     at_once(run)
     assert registry.list_all_hives() == ["stays"]
     indexes_agree(registry)
+
+
+# Long lists.
+
+
+LISTS: dict[str, Callable[[HiveRegistry], object]] = {
+    "list_all_workers": HiveRegistry.list_all_workers,
+    "find_idle_workers": HiveRegistry.find_idle_workers,
+    "find_workers_by_model": lambda registry: registry.find_workers_by_model("m"),
+    "find_workers_by_backend": lambda registry: registry.find_workers_by_backend("cuda"),
+    "list_all_hives": HiveRegistry.list_all_hives,
+    "list_active_hives": HiveRegistry.list_active_hives,
+}
+
+
+@pytest.fixture
+def only_new_objects() -> Iterator[None]:
+    """`gc.get_objects` tells of no older ones."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("quick_switches", "only_new_objects")
+@pytest.mark.parametrize("name", LISTS)
+def test_other_threads_run_while_a_long_list_is_made(registry: HiveRegistry, name: str) -> None:
+    many = 4_000
+    if "workers" in name:
+        for hive in range(4):
+            registry.ingest(heartbeat(f"{hive}", *(worker(f"{at}", backend="cuda") for at in range(many // 4))))
+    else:
+        registry.ingest_many(heartbeat(f"{hive}") for hive in range(many))
+    first = cast("list[object]", LISTS[name](registry))[:1]
+    seen: list[int] = []
+    done = threading.Event()
+
+    def look() -> None:
+        """For a list that is not yet whole."""
+        while not done.is_set():
+            lists = [each for each in gc.get_objects() if isinstance(each, list)]
+            seen.extend(len(each) for each in lists if len(each) in (1_024, 2_048, 3_072) and each[0] in first)
+
+    beside = threading.Thread(target=look)
+    beside.start()
+    until = time.monotonic() + PATIENCE
+    while not seen and time.monotonic() < until:
+        assert len(cast("list[object]", LISTS[name](registry))) == many
+    done.set()
+    beside.join()
+    assert seen

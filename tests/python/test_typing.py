@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from typing_extensions import assert_type
 
-from fleet import heartbeat
+from fleet import START, heartbeat
 from hive_registry import (
     Candidate,
     ConfigError,
@@ -20,8 +21,10 @@ from hive_registry import (
     HiveState,
     Ingested,
     Lease,
+    ManualClock,
     Model,
     Policy,
+    PolicyName,
     PowerOfChoices,
     Reservation,
     Resources,
@@ -82,6 +85,47 @@ def test_policies(registry: HiveRegistry) -> None:
         assert_type(registry.pick("m", policy), tuple[str, Worker] | None)
     with pytest.raises(ConfigError):
         registry.pick("m", "rarest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_the_name_of_a_policy_has_a_type(registry: HiveRegistry) -> None:
+    registry.ingest(heartbeat("h", "a"))
+    names: tuple[PolicyName, ...] = get_args(PolicyName)
+    assert names == ("least_loaded", "power_of_choices", "round_robin", "random")
+    for name in names:
+        assert_type(registry.pick("m", name), tuple[str, Worker] | None)
+
+
+def test_numbers_are_taken_as_numpy_has_them(clock: ManualClock) -> None:
+    registry = HiveRegistry(
+        clock=clock,
+        shards=np.int16(4),
+        seed=np.uint64(2**64 - 1),
+        tie_seed=np.int64(1),
+        liveness_window=np.float32(30),
+        assumed_concurrency=np.uint8(16),
+        assumed_worker_memory=(np.float32(4), np.float16(2)),
+    )
+    registry.ingest(heartbeat("h", "a", "b"))
+    scores: list[Score] = [
+        lambda worker: np.float32(-len(worker.worker_id)),
+        lambda worker: np.float16(worker.reservations),
+        lambda worker: np.int64(worker.turn),
+        lambda _: np.float64("nan"),
+    ]
+    assert [registry.pick("m", score) is not None for score in scores] == [True, True, True, False]
+    assert PowerOfChoices(np.int64(3)) == PowerOfChoices(3)
+    assert registry.list_active_hives(np.int32(30_000)) == ["h"]
+    assert registry.find_workers_with_capacity(np.uint32(1)) == []
+    events = registry.subscribe(capacity=np.int64(8), timeout=np.float32(0))
+    assert events.next(np.float64(0)) is None
+    assert list(events) == []
+    lease = registry.reserve_detached("m", np.float32(60))
+    assert lease is not None
+    assert registry.release_lease(np.uint64(lease.id))
+    clock.advance(np.float64(1.5))
+    clock.jump_wall(np.int64(-1))
+    assert clock.now() == START + timedelta(seconds=0.5)
+    assert registry.evict_stale(np.int64(60)).hives == 0
 
 
 def test_spans_and_heartbeats(registry: HiveRegistry) -> None:

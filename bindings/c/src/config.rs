@@ -1,16 +1,17 @@
 //! Settings, in a struct that can grow.
 
+use std::fmt::Display;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use hive_registry::{ConfigError, HiveRegistry, HiveRegistryBuilder, Limits, LivenessClock, StaleMode};
 
-use crate::clock::ManualClock;
+use crate::clock::Clock;
 use crate::status::{Failure, Status};
 use crate::text::{OptF32, OptU32, OptU64};
 
 /// Which time counts as a hive's last heartbeat.
-#[repr(C)]
+#[repr(u32)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum Liveness {
     /// The heartbeat's own timestamp, never later than its arrival. Replayed heartbeats are old, hence stale, unless the
@@ -21,7 +22,7 @@ pub enum Liveness {
 }
 
 /// Whether picks look at the age of a hive.
-#[repr(C)]
+#[repr(u32)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum Stale {
     /// Workers of a hive not heard within the liveness window are never picked.
@@ -63,7 +64,7 @@ pub struct Config {
     /// Fixes the hasher and every random choice.
     pub seed: OptU64,
     /// The source of time; NULL for the system's. The registry keeps its time, not the handle.
-    pub clock: *const ManualClock,
+    pub clock: *const Clock,
     /// Devices that one hive declares; 256.
     pub max_devices_per_hive: OptU64,
     /// Requests at once that a worker is ranked by when it does not say how many it takes, which then does not limit it:
@@ -72,6 +73,30 @@ pub struct Config {
     /// Shuffles the order of workers that are alike in all else, which is that of registration where it is not set: for
     /// several registries of one fleet, each with another seed.
     pub tie_seed: OptU64,
+}
+
+/// Bounds on what a registry holds, as it was built.
+#[repr(C)]
+pub struct Bounds {
+    /// Hives known at once.
+    pub hives: usize,
+    /// Workers of all hives at once.
+    pub workers: usize,
+    /// Workers in one heartbeat.
+    pub workers_per_hive: usize,
+    /// Devices that one hive declares.
+    pub devices_per_hive: usize,
+    /// Models loaded somewhere at once.
+    pub models: usize,
+    /// Bytes of one JSON body.
+    pub heartbeat_bytes: usize,
+}
+
+impl Bounds {
+    pub(crate) fn of(limits: Limits) -> Self {
+        let Limits { hives, workers, workers_per_hive, devices_per_hive, models, heartbeat_bytes } = limits;
+        Self { hives, workers, workers_per_hive, devices_per_hive, models, heartbeat_bytes }
+    }
 }
 
 impl Config {
@@ -87,13 +112,12 @@ impl Config {
             let size = unsafe { config.cast::<usize>().read() };
             let ours = size_of::<Self>();
             if !(size_of::<usize>()..=1 << 16).contains(&size) {
-                let message = format!("config.size: {size} refused: sizeof(hive_config_t), here {ours}");
-                return Err(Failure::new(Status::HIVE_INVALID_CONFIG, message));
+                return Err(invalid("config.size", size, format_args!("sizeof(hive_config_t), here {ours}")));
             }
             let bytes = unsafe { std::slice::from_raw_parts(config.cast::<u8>(), size) };
             if bytes.iter().skip(ours).any(|byte| *byte != 0) {
-                let message = format!("config: a setting past byte {ours} refused: this version knows none");
-                return Err(Failure::new(Status::HIVE_INVALID_CONFIG, message));
+                let value = format_args!("a setting past byte {ours}");
+                return Err(invalid("config", value, "this version knows none"));
             }
             let known = bytes.len().min(ours);
             unsafe { read.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), known) };
@@ -109,12 +133,12 @@ impl Config {
             .liveness_clock(match self.liveness_clock {
                 0 => LivenessClock::Reported,
                 1 => LivenessClock::Arrival,
-                other => return Err(unknown("liveness_clock", other, "a hive_liveness_t, 0 or 1")),
+                other => return Err(invalid("liveness_clock", other, "a hive_liveness_t, 0 or 1")),
             })
             .stale_mode(match self.stale_mode {
                 0 => StaleMode::Exclude,
                 1 => StaleMode::Ignore,
-                other => return Err(unknown("stale_mode", other, "a hive_stale_t, 0 or 1")),
+                other => return Err(invalid("stale_mode", other, "a hive_stale_t, 0 or 1")),
             });
         if let Some(shards) = self.shards.into() {
             builder = builder.shards(whole(shards));
@@ -155,7 +179,9 @@ impl Config {
 
 /// In the words of `hive_config_t`.
 fn named(error: ConfigError) -> Failure {
-    let ConfigError::Invalid { field, value, bound } = &error else { return error.into() };
+    let ConfigError::Invalid { field, value, bound } = &error else {
+        return Failure::new(Status::HIVE_INVALID_CONFIG, error.to_string());
+    };
     let field = match *field {
         "liveness_window" => "liveness_window_ms",
         "hives" => "max_hives",
@@ -168,13 +194,13 @@ fn named(error: ConfigError) -> Failure {
         "ram_gb" => "assumed_ram_gb",
         field => field,
     };
-    Failure::new(Status::HIVE_INVALID_CONFIG, format!("{field}: {value} refused: {bound}"))
+    invalid(field, value, bound)
 }
 
 fn whole(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn unknown(field: &str, value: u32, of: &str) -> Failure {
-    Failure::new(Status::HIVE_INVALID_CONFIG, format!("{field}: {value} refused: {of}"))
+fn invalid(field: &str, value: impl Display, bound: impl Display) -> Failure {
+    Failure::refused(Status::HIVE_INVALID_CONFIG, field, value, bound)
 }

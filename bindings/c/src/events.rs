@@ -18,7 +18,7 @@ pub struct Events(Subscription);
 pub struct Event(Told);
 
 /// What happened.
-#[repr(C)]
+#[repr(u32)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum EventKind {
     /// Of a kind that this version knows no number for, or NULL.

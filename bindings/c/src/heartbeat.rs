@@ -5,16 +5,17 @@ use std::mem::MaybeUninit;
 
 use hive_registry::{
     Capability, HeartbeatError, HeartbeatOutcome, HiveHealth, HiveHeartbeat, HiveHeartbeatPayload, HiveInfo,
-    OperationalStatus, ProcessStats, WorkerState,
+    HiveRegistry, Limits, MAX_ID_BYTES, MAX_TEXT_BYTES, MAX_URL_BYTES, OperationalStatus, ProcessStats,
+    WorkerState,
 };
 
-use crate::registry::Registry;
-use crate::status::{Failure, Outcome, Status, guard};
+use crate::registry::{Registry, on};
+use crate::status::{Failure, Outcome, Status};
 use crate::text::{OptF32, OptF64, OptU32, OptU64, Out, Str, items, some, text};
 use crate::worker::Process;
 
 /// What became of a heartbeat.
-#[repr(C)]
+#[repr(u32)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum Applied {
     /// Something that this version knows no number for.
@@ -88,7 +89,7 @@ pub struct Heartbeat {
 }
 
 /// What a hive is doing.
-#[repr(C)]
+#[repr(u32)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum Operational {
     /// Coming up: its workers are not picked yet.
@@ -104,7 +105,7 @@ pub enum Operational {
 }
 
 /// How a hive feels.
-#[repr(C)]
+#[repr(u32)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum Health {
     /// Well.
@@ -181,20 +182,20 @@ struct Path<'p> {
 }
 
 impl Path<'_> {
-    unsafe fn maybe(self, field: &str, text: Str) -> Result<Option<String>, Failure> {
-        let named = || match self.list {
+    fn of(self, field: &str) -> String {
+        match self.list {
             "" => field.into(),
             list => format!("{list}[{}].{field}", self.at),
-        };
-        Ok(unsafe { text.read(named) }?.map(String::from))
+        }
     }
 
-    unsafe fn owned(self, field: &str, text: Str) -> Result<String, Failure> {
-        let missing = || match self.list {
-            "" => Failure::null(field),
-            list => Failure::null(&format!("{list}[{}].{field}", self.at)),
-        };
-        unsafe { self.maybe(field, text) }?.ok_or_else(missing)
+    /// Of `most` bytes.
+    unsafe fn maybe(self, field: &str, text: Str, most: usize) -> Result<Option<String>, Failure> {
+        Ok(unsafe { text.read(|| self.of(field), most) }?.map(String::from))
+    }
+
+    unsafe fn owned(self, field: &str, text: Str, most: usize) -> Result<String, Failure> {
+        unsafe { self.maybe(field, text, most) }?.ok_or_else(|| Failure::null(&self.of(field)))
     }
 }
 
@@ -203,17 +204,44 @@ const TOP: Path<'static> = Path { list: "", at: 0 };
 /// # Safety
 ///
 /// In all of these: every pointer within is NULL or as long as the length beside it says.
-unsafe fn list<'t, T, U>(
+unsafe fn list<'t, T>(
     field: &'static str,
     ptr: *const T,
     len: usize,
-    read: impl Fn(&'t T, Path<'static>) -> Result<U, Failure>,
-) -> Result<Vec<U>, Failure>
-where
-    T: 't,
-{
+    (limit, bound): (&'static str, usize),
+) -> Result<&'t [T], Failure> {
     let all = unsafe { items(|| field.into(), ptr, len) }?;
-    all.iter().enumerate().map(|(at, item)| read(item, Path { list: field, at })).collect()
+    if len > bound {
+        return Err(HeartbeatError::OverLimit { limit, wanted: len, bound }.into());
+    }
+    Ok(all)
+}
+
+/// The same where NULL says that it is not told.
+unsafe fn told<'t, T>(
+    field: &'static str,
+    ptr: *const T,
+    len: usize,
+    limit: (&'static str, usize),
+) -> Result<Option<&'t [T]>, Failure> {
+    let tells = !ptr.is_null() || len > 0;
+    tells.then(|| unsafe { list(field, ptr, len, limit) }).transpose()
+}
+
+fn each<'t, T, U>(
+    list: &'static str,
+    all: &'t [T],
+    read: impl Fn(&'t T, Path<'static>) -> Result<U, Failure>,
+) -> Result<Vec<U>, Failure> {
+    all.iter().enumerate().map(|(at, item)| read(item, Path { list, at })).collect()
+}
+
+fn workers_of(limits: &Limits) -> (&'static str, usize) {
+    ("workers_per_hive", limits.workers_per_hive)
+}
+
+fn devices_of(limits: &Limits) -> (&'static str, usize) {
+    ("devices_per_hive", limits.devices_per_hive)
 }
 
 impl WorkerReport {
@@ -221,17 +249,17 @@ impl WorkerReport {
         let default = WorkerState::default();
         unsafe {
             Ok(WorkerState {
-                worker_id: path.owned("worker_id", self.worker_id)?,
-                state: path.maybe("state", self.state)?.unwrap_or(default.state),
+                worker_id: path.owned("worker_id", self.worker_id, MAX_ID_BYTES)?,
+                state: path.maybe("state", self.state, MAX_TEXT_BYTES)?.unwrap_or(default.state),
                 last_heartbeat: path
-                    .maybe("last_heartbeat", self.last_heartbeat)?
+                    .maybe("last_heartbeat", self.last_heartbeat, MAX_TEXT_BYTES)?
                     .unwrap_or_else(|| now.into()),
                 health_status: path
-                    .maybe("health_status", self.health_status)?
+                    .maybe("health_status", self.health_status, MAX_TEXT_BYTES)?
                     .unwrap_or(default.health_status),
-                url: path.maybe("url", self.url)?,
-                model_id: path.maybe("model_id", self.model_id)?,
-                backend: path.maybe("backend", self.backend)?,
+                url: path.maybe("url", self.url, MAX_URL_BYTES)?,
+                model_id: path.maybe("model_id", self.model_id, MAX_ID_BYTES)?,
+                backend: path.maybe("backend", self.backend, MAX_TEXT_BYTES)?,
                 device_id: self.device_id.into(),
                 vram_bytes: self.vram_bytes.into(),
                 vram_total_bytes: self.vram_total_bytes.into(),
@@ -245,17 +273,21 @@ impl WorkerReport {
 }
 
 impl Heartbeat {
-    unsafe fn read(&self) -> Result<HiveHeartbeatPayload, Failure> {
+    /// The lengths of its lists are looked at before anything is read.
+    unsafe fn read(&self, limits: &Limits) -> Result<HiveHeartbeatPayload, Failure> {
         unsafe {
-            let timestamp = TOP.owned("timestamp", self.timestamp)?;
+            let workers = list("workers", self.workers, self.workers_len, workers_of(limits))?;
+            let devices = told("capabilities", self.capabilities, self.capabilities_len, devices_of(limits))?;
+            let hive_id = TOP.owned("hive_id", self.hive_id, MAX_ID_BYTES)?;
+            let timestamp = TOP.owned("timestamp", self.timestamp, MAX_TEXT_BYTES)?;
             Ok(HiveHeartbeatPayload {
-                hive_id: TOP.owned("hive_id", self.hive_id)?,
-                workers: list("workers", self.workers, self.workers_len, |worker: &WorkerReport, path| {
+                hive_id,
+                workers: each("workers", workers, |worker: &WorkerReport, path| {
                     worker.read(path, &timestamp)
                 })?,
                 timestamp,
                 hive_info: self.hive_info.as_ref().map(|info| info.read("hive_info")).transpose()?,
-                capabilities: devices(self.capabilities, self.capabilities_len)?,
+                capabilities: devices.map(|devices| capabilities(devices)).transpose()?,
                 epoch: self.epoch.into(),
                 seq: self.seq.into(),
             })
@@ -268,8 +300,8 @@ impl Process {
         unsafe {
             Ok(ProcessStats {
                 pid: self.pid,
-                group: path.owned("group", self.group)?.into(),
-                instance: path.owned("instance", self.instance)?.into(),
+                group: path.owned("group", self.group, MAX_ID_BYTES)?.into(),
+                instance: path.owned("instance", self.instance, MAX_ID_BYTES)?.into(),
                 cpu_pct: self.cpu_pct,
                 rss_mb: self.rss_mb,
                 io_r_mb_s: self.io_r_mb_s,
@@ -278,7 +310,7 @@ impl Process {
                 gpu_util_pct: self.gpu_util_pct.into(),
                 vram_mb: self.vram_mb,
                 total_vram_mb: self.total_vram_mb,
-                model: path.maybe("model", self.model)?.map(Into::into),
+                model: path.maybe("model", self.model, MAX_ID_BYTES)?.map(Into::into),
             })
         }
     }
@@ -314,8 +346,7 @@ impl Info {
         use OperationalStatus::{Busy, Ready, Starting, Stopped, Stopping};
         let all = [Starting, Ready, Busy, Stopping, Stopped];
         let unknown = |field: &str, value: u32, of: &str| {
-            let message = format!("{at}.{field}: {value} refused: {of}");
-            Failure::new(Status::HIVE_INVALID_FIELD, message)
+            Failure::refused(Status::HIVE_INVALID_FIELD, format_args!("{at}.{field}"), value, of)
         };
         let Some(operational_status) = all.get(self.operational_status as usize) else {
             return Err(unknown(
@@ -326,13 +357,14 @@ impl Info {
         };
         unsafe {
             let field = |name| format!("{at}.{name}");
-            let reason = TOP.maybe(&field("health_reason"), self.health_reason)?.unwrap_or_default();
+            let reason =
+                TOP.maybe(&field("health_reason"), self.health_reason, MAX_TEXT_BYTES)?.unwrap_or_default();
             Ok(HiveInfo {
                 id: match at {
-                    "hive" => TOP.owned("hive.id", self.id)?,
-                    _ => TOP.maybe(&field("id"), self.id)?.unwrap_or_default(),
+                    "hive" => TOP.owned("hive.id", self.id, MAX_ID_BYTES)?,
+                    _ => TOP.maybe(&field("id"), self.id, MAX_ID_BYTES)?.unwrap_or_default(),
                 },
-                hostname: TOP.owned(&field("hostname"), self.hostname)?,
+                hostname: TOP.owned(&field("hostname"), self.hostname, MAX_TEXT_BYTES)?,
                 port: self.port,
                 operational_status: *operational_status,
                 health_status: match self.health_status {
@@ -341,7 +373,7 @@ impl Info {
                     2 => HiveHealth::Unhealthy { reason },
                     other => return Err(unknown("health_status", other, "a hive_health_t, 0 to 2")),
                 },
-                version: TOP.owned(&field("version"), self.version)?,
+                version: TOP.owned(&field("version"), self.version, MAX_TEXT_BYTES)?,
             })
         }
     }
@@ -361,25 +393,31 @@ impl Device {
     unsafe fn read(&self, path: Path<'_>) -> Result<Capability, Failure> {
         unsafe {
             Ok(Capability {
-                id: path.owned("id", self.id)?,
-                name: path.owned("name", self.name)?,
-                device_type: path.owned("device_type", self.device_type)?,
+                id: path.owned("id", self.id, MAX_ID_BYTES)?,
+                name: path.owned("name", self.name, MAX_TEXT_BYTES)?,
+                device_type: path.owned("device_type", self.device_type, MAX_TEXT_BYTES)?,
                 vram_gb: self.vram_gb.into(),
-                compute_capability: path.maybe("compute_capability", self.compute_capability)?,
+                compute_capability: path.maybe(
+                    "compute_capability",
+                    self.compute_capability,
+                    MAX_TEXT_BYTES,
+                )?,
             })
         }
     }
 }
 
 impl Telemetry {
-    unsafe fn read(&self) -> Result<HiveHeartbeat, Failure> {
+    /// The lengths of its lists are looked at before anything is read.
+    unsafe fn read(&self, limits: &Limits) -> Result<HiveHeartbeat, Failure> {
         unsafe {
-            let says = !self.workers.is_null() || self.workers_len > 0;
+            let workers = told("workers", self.workers, self.workers_len, workers_of(limits))?;
+            let devices = told("capabilities", self.capabilities, self.capabilities_len, devices_of(limits))?;
             Ok(HiveHeartbeat {
                 hive: self.hive.read("hive")?,
-                timestamp: TOP.owned("timestamp", self.timestamp)?,
-                workers: says.then(|| processes(self.workers, self.workers_len)).transpose()?,
-                capabilities: devices(self.capabilities, self.capabilities_len)?,
+                timestamp: TOP.owned("timestamp", self.timestamp, MAX_TEXT_BYTES)?,
+                workers: workers.map(|workers| processes(workers)).transpose()?,
+                capabilities: devices.map(|devices| capabilities(devices)).transpose()?,
                 epoch: self.epoch.into(),
                 seq: self.seq.into(),
             })
@@ -387,17 +425,49 @@ impl Telemetry {
     }
 }
 
-unsafe fn devices(devices: *const Device, len: usize) -> Result<Option<Vec<Capability>>, Failure> {
-    let tells = !devices.is_null() || len > 0;
-    let read = || unsafe { list("capabilities", devices, len, |device: &Device, path| device.read(path)) };
-    tells.then(read).transpose()
+unsafe fn capabilities(devices: &[Device]) -> Result<Vec<Capability>, Failure> {
+    each("capabilities", devices, |device, path| unsafe { device.read(path) })
 }
 
-unsafe fn processes(workers: *const Process, len: usize) -> Result<Vec<ProcessStats>, Failure> {
-    unsafe { list("workers", workers, len, |process: &Process, path| process.read(path)) }
+unsafe fn processes(workers: &[Process]) -> Result<Vec<ProcessStats>, Failure> {
+    each("workers", workers, |process, path| unsafe { process.read(path) })
 }
 
 // === giving them to a registry ===
+
+/// What the registry would refuse, too, is counted as if it had.
+fn counted<T>(
+    registry: &HiveRegistry,
+    hive_id: Option<&str>,
+    read: Result<T, Failure>,
+) -> Result<T, Failure> {
+    read.inspect_err(|failure| {
+        if matches!(failure.status, Status::HIVE_INVALID_FIELD | Status::HIVE_OVER_LIMIT) {
+            registry.note_refusal(hive_id, &failure.message);
+        }
+    })
+}
+
+/// JSON that is an argument, which may not be NULL.
+///
+/// # Safety
+///
+/// As [`items`].
+unsafe fn json<'t>(argument: &'static str, ptr: *const c_char, len: usize) -> Result<&'t [u8], Failure> {
+    if ptr.is_null() {
+        return Err(Failure::null(argument));
+    }
+    unsafe { items(|| argument.into(), ptr.cast(), len) }
+}
+
+/// Whose heartbeat it is, looked at first, so that whatever else is refused is known to be its.
+///
+/// # Safety
+///
+/// As [`Str::read`].
+unsafe fn whose<'t>(registry: &HiveRegistry, field: &str, id: Str) -> Result<&'t str, Failure> {
+    counted(registry, None, unsafe { text(field, id.ptr, id.len) })
+}
 
 /// Writes what became of it, for those who want to know.
 fn applied(result: Result<HeartbeatOutcome, HeartbeatError>, out: Out<'_, u32>) -> Outcome {
@@ -426,13 +496,55 @@ pub unsafe extern "C" fn hive_registry_ingest_json(
     body_len: usize,
     out_applied: Option<&mut MaybeUninit<u32>>,
 ) -> Status {
-    guard(|| {
-        let registry = some("registry", registry)?;
-        if body.is_null() {
-            return Err(Failure::null("body"));
-        }
-        let body = unsafe { items(|| "body".into(), body.cast::<u8>(), body_len) }?;
-        applied(registry.0.ingest_json(body), out_applied)
+    on(registry, |registry| {
+        applied(registry.ingest_json(unsafe { json("body", body, body_len) }?), out_applied)
+    })
+}
+
+/// The same of the plain form alone and of this hive alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_hive_state_json(
+    registry: Option<&Registry>,
+    hive_id: *const c_char,
+    hive_id_len: usize,
+    body: *const c_char,
+    body_len: usize,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    on(registry, |registry| {
+        let hive_id = unsafe { whose(registry, "hive_id", Str { ptr: hive_id, len: hive_id_len }) }?;
+        let body = unsafe { json("body", body, body_len) }?;
+        applied(registry.update_hive_state_json(hive_id, body), out_applied)
+    })
+}
+
+/// The same of the telemetry form alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_hive_json(
+    registry: Option<&Registry>,
+    body: *const c_char,
+    body_len: usize,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    on(registry, |registry| {
+        applied(registry.update_hive_json(unsafe { json("body", body, body_len) }?), out_applied)
+    })
+}
+
+/// As `hive_registry_update_workers`, from a JSON array of processes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_update_workers_json(
+    registry: Option<&Registry>,
+    hive_id: *const c_char,
+    hive_id_len: usize,
+    workers: *const c_char,
+    workers_len: usize,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    on(registry, |registry| {
+        let hive_id = unsafe { whose(registry, "hive_id", Str { ptr: hive_id, len: hive_id_len }) }?;
+        let workers = unsafe { json("workers", workers, workers_len) }?;
+        applied(registry.update_workers_json(hive_id, workers), out_applied)
     })
 }
 
@@ -446,11 +558,26 @@ pub unsafe extern "C" fn hive_registry_update_hive_state(
     heartbeat: Option<&Heartbeat>,
     out_applied: Option<&mut MaybeUninit<u32>>,
 ) -> Status {
-    guard(|| {
-        let registry = some("registry", registry)?;
-        let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
-        let payload = unsafe { some("heartbeat", heartbeat)?.read() }?;
-        applied(registry.0.update_hive_state(hive_id, payload), out_applied)
+    on(registry, |registry| {
+        let hive_id = unsafe { whose(registry, "hive_id", Str { ptr: hive_id, len: hive_id_len }) }?;
+        let heartbeat = some("heartbeat", heartbeat)?;
+        let payload = counted(registry, Some(hive_id), unsafe { heartbeat.read(&registry.limits()) })?;
+        applied(registry.update_hive_state(hive_id, payload), out_applied)
+    })
+}
+
+/// The same of the hive that the heartbeat names.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_ingest_payload(
+    registry: Option<&Registry>,
+    heartbeat: Option<&Heartbeat>,
+    out_applied: Option<&mut MaybeUninit<u32>>,
+) -> Status {
+    on(registry, |registry| {
+        let heartbeat = some("heartbeat", heartbeat)?;
+        let hive_id = unsafe { whose(registry, "hive_id", heartbeat.hive_id) }?;
+        let payload = counted(registry, Some(hive_id), unsafe { heartbeat.read(&registry.limits()) })?;
+        applied(registry.ingest_payload(&payload), out_applied)
     })
 }
 
@@ -461,10 +588,11 @@ pub unsafe extern "C" fn hive_registry_update_hive(
     telemetry: Option<&Telemetry>,
     out_applied: Option<&mut MaybeUninit<u32>>,
 ) -> Status {
-    guard(|| {
-        let registry = some("registry", registry)?;
-        let heartbeat = unsafe { some("telemetry", telemetry)?.read() }?;
-        applied(registry.0.update_hive(heartbeat), out_applied)
+    on(registry, |registry| {
+        let telemetry = some("telemetry", telemetry)?;
+        let hive_id = unsafe { whose(registry, "hive.id", telemetry.hive.id) }?;
+        let heartbeat = counted(registry, Some(hive_id), unsafe { telemetry.read(&registry.limits()) })?;
+        applied(registry.update_hive(heartbeat), out_applied)
     })
 }
 
@@ -479,10 +607,11 @@ pub unsafe extern "C" fn hive_registry_update_workers(
     workers_len: usize,
     out_applied: Option<&mut MaybeUninit<u32>>,
 ) -> Status {
-    guard(|| {
-        let registry = some("registry", registry)?;
-        let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
-        let processes = unsafe { processes(workers, workers_len) }?;
-        applied(registry.0.update_workers(hive_id, processes), out_applied)
+    on(registry, |registry| {
+        let hive_id = unsafe { whose(registry, "hive_id", Str { ptr: hive_id, len: hive_id_len }) }?;
+        let read =
+            || unsafe { processes(list("workers", workers, workers_len, workers_of(&registry.limits()))?) };
+        let processes = counted(registry, Some(hive_id), read())?;
+        applied(registry.update_workers(hive_id, processes), out_applied)
     })
 }

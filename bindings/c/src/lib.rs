@@ -8,6 +8,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod constants;
+pub mod error;
 pub mod events;
 pub mod heartbeat;
 pub mod list;

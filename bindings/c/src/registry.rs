@@ -2,20 +2,42 @@
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hive_registry::HiveRegistry;
+use hive_registry::{HiveRegistry, MAX_TEXT_BYTES};
 
-use crate::config::Config;
+use crate::config::{Bounds, Config};
+use crate::heartbeat::Info;
 use crate::list::{IdList, ProcessList, WorkerList};
 use crate::state::{Resources, State};
-use crate::status::{Failure, Outcome, Status, guard, guard_drop};
-use crate::text::{Out, out, some, text};
+use crate::status::{Failure, Outcome, Status, guard, guard_and, guard_drop};
+use crate::text::{Out, Text, out, some, text, text_of};
 use crate::worker::Worker;
 
 /// A live registry of hives and their workers. Every function that takes one const may be called from any thread at
 /// once.
-pub struct Registry(pub(crate) HiveRegistry);
+pub struct Registry {
+    registry: HiveRegistry,
+    /// Of the last call through this handle that failed; touched by those that fail, and who asks for it.
+    failed: Mutex<Option<Arc<Failure>>>,
+}
+
+impl Registry {
+    fn boxed(registry: HiveRegistry) -> Box<Self> {
+        Box::new(Self { registry, failed: Mutex::new(None) })
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Arc<Failure>> {
+        self.set_failure(None)
+    }
+
+    /// The one before is dropped by who calls, without the lock.
+    fn set_failure(&self, failure: Option<Arc<Failure>>) -> Option<Arc<Failure>> {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *failed, failure)
+    }
+}
 
 /// An empty registry. `config` may be NULL: all defaults.
 ///
@@ -28,7 +50,7 @@ pub unsafe extern "C" fn hive_registry_new(
     guard(|| {
         let out = out("out_registry", out_registry)?;
         let registry = unsafe { Config::read(config)?.build() }?;
-        out.write(Box::new(Registry(registry)));
+        out.write(Registry::boxed(registry));
         Ok(Status::HIVE_OK)
     })
 }
@@ -39,7 +61,16 @@ pub extern "C" fn hive_registry_clone(
     registry: Option<&Registry>,
     out_registry: Option<&mut MaybeUninit<Box<Registry>>>,
 ) -> Status {
-    ask(registry, ("out_registry", out_registry), |registry| Some(Box::new(Registry(registry.clone()))))
+    ask(registry, ("out_registry", out_registry), |registry| Some(Registry::boxed(registry.clone())))
+}
+
+/// The bounds it was built with. O(1).
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_registry_limits(
+    registry: Option<&Registry>,
+    out_limits: Option<&mut MaybeUninit<Bounds>>,
+) -> Status {
+    ask(registry, ("out_limits", out_limits), |registry| Some(Bounds::of(registry.limits())))
 }
 
 /// Gives a handle back. The registry ends with the last of its handles, models and reservations; lists, workers, states
@@ -50,13 +81,23 @@ pub extern "C" fn hive_registry_free(registry: Option<Box<Registry>>) {
     guard_drop(registry);
 }
 
+/// Every call through a handle on a registry runs in here, so that the handle keeps its error.
+pub(crate) fn on(registry: Option<&Registry>, call: impl FnOnce(&HiveRegistry) -> Outcome) -> Status {
+    let keep = |failure: &Arc<Failure>| {
+        if let Some(registry) = registry {
+            registry.set_failure(Some(failure.clone()));
+        }
+    };
+    guard_and(keep, || call(&some("registry", registry)?.registry))
+}
+
 /// Writes what the registry answers, or says that there is none.
 pub(crate) fn ask<T>(
     registry: Option<&Registry>,
     result: (&str, Out<'_, T>),
     question: impl FnOnce(&HiveRegistry) -> Option<T>,
 ) -> Status {
-    guard(|| answer(registry, result, |registry| Ok(question(registry))))
+    answer(registry, result, |registry| Ok(question(registry)))
 }
 
 /// The same about something named.
@@ -70,23 +111,23 @@ pub(crate) unsafe fn ask_about<T>(
     result: (&str, Out<'_, T>),
     question: impl FnOnce(&HiveRegistry, &str) -> Option<T>,
 ) -> Status {
-    guard(|| {
-        answer(registry, result, |registry| Ok(question(registry, unsafe { text(argument, name, len) }?)))
-    })
+    answer(registry, result, |registry| Ok(question(registry, unsafe { text(argument, name, len) }?)))
 }
 
+/// The same of a question that may be refused.
 pub(crate) fn answer<T>(
     registry: Option<&Registry>,
     (argument, result): (&str, Out<'_, T>),
     question: impl FnOnce(&HiveRegistry) -> Result<Option<T>, Failure>,
-) -> Outcome {
-    let (registry, result) = (some("registry", registry)?, out(argument, result)?);
-    Ok(match question(&registry.0)? {
-        Some(answer) => {
+) -> Status {
+    on(registry, |registry| {
+        let result = out(argument, result)?;
+        let answer = question(registry)?;
+        let there = answer.is_some();
+        if let Some(answer) = answer {
             result.write(answer);
-            Status::HIVE_OK
         }
-        None => Status::HIVE_NONE,
+        Ok(Status::whether(there))
     })
 }
 
@@ -106,6 +147,27 @@ pub unsafe extern "C" fn hive_registry_get_hive_state(
             registry.get_hive_state(id).map(State::owned)
         })
     }
+}
+
+/// What a hive last said about itself, and its state, for the texts live as long as that. HIVE_NONE if it is not
+/// registered, or its newest heartbeat says nothing of it. O(1).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_registry_get_hive(
+    registry: Option<&Registry>,
+    hive_id: *const c_char,
+    hive_id_len: usize,
+    out_info: Option<&mut MaybeUninit<Info>>,
+    out_state: Option<&mut MaybeUninit<*mut State>>,
+) -> Status {
+    on(registry, |registry| {
+        let (out_info, out_state) = (out("out_info", out_info)?, out("out_state", out_state)?);
+        let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
+        let Some(state) = registry.get_hive_state(hive_id) else { return Ok(Status::HIVE_NONE) };
+        let Some(info) = state.hive.as_deref() else { return Ok(Status::HIVE_NONE) };
+        out_info.write(Info::of(info));
+        out_state.write(State::owned(state));
+        Ok(Status::HIVE_OK)
+    })
 }
 
 /// Hives heard less than `max_age_ms` ago. O(hives log hives).
@@ -142,10 +204,9 @@ pub unsafe extern "C" fn hive_registry_remove_hive(
     hive_id: *const c_char,
     hive_id_len: usize,
 ) -> Status {
-    guard(|| {
-        let registry = some("registry", registry)?;
+    on(registry, |registry| {
         let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
-        Ok(if registry.0.remove_hive(hive_id) { Status::HIVE_OK } else { Status::HIVE_NONE })
+        Ok(Status::whether(registry.remove_hive(hive_id)))
     })
 }
 
@@ -261,29 +322,26 @@ pub unsafe extern "C" fn hive_registry_get_worker_on(
     worker_id_len: usize,
     out_worker: Option<&mut MaybeUninit<*mut Worker>>,
 ) -> Status {
-    guard(|| {
-        answer(registry, ("out_worker", out_worker), |registry| {
-            let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
-            let worker_id = unsafe { text("worker_id", worker_id, worker_id_len) }?;
-            Ok(registry.get_worker_on(hive_id, worker_id).map(Worker::owned))
-        })
+    answer(registry, ("out_worker", out_worker), |registry| {
+        let hive_id = unsafe { text("hive_id", hive_id, hive_id_len) }?;
+        let worker_id = unsafe { text("worker_id", worker_id, worker_id_len) }?;
+        Ok(registry.get_worker_on(hive_id, worker_id).map(Worker::owned))
     })
 }
 
-/// The worker of this id, for its url, which `hive_worker_url` tells; HIVE_NONE if nobody has this id, or it has no
-/// url. O(1).
+/// Where the worker of this id, chosen as by `hive_registry_get_worker`, takes requests. HIVE_NONE if nobody has this id,
+/// or it has no url. O(1).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hive_registry_get_worker_url(
     registry: Option<&Registry>,
     worker_id: *const c_char,
     worker_id_len: usize,
-    out_worker: Option<&mut MaybeUninit<*mut Worker>>,
+    out_url: Option<&mut MaybeUninit<Box<Text>>>,
 ) -> Status {
     let worker = ("worker_id", worker_id, worker_id_len);
     unsafe {
-        ask_about(registry, worker, ("out_worker", out_worker), |registry, id| {
-            let (_, worker) = registry.get_worker(id)?;
-            worker.url.is_some().then(|| Worker::owned(worker))
+        ask_about(registry, worker, ("out_url", out_url), |registry, id| {
+            registry.get_worker_url(id).map(Text::owned)
         })
     }
 }
@@ -346,12 +404,10 @@ pub unsafe extern "C" fn hive_registry_find_workers_by_backend(
     backend_len: usize,
     out_workers: Option<&mut MaybeUninit<Box<WorkerList>>>,
 ) -> Status {
-    let backend = ("backend", backend, backend_len);
-    unsafe {
-        ask_about(registry, backend, ("out_workers", out_workers), |registry, word| {
-            Some(WorkerList::of_pairs(registry.find_workers_by_backend(word)))
-        })
-    }
+    answer(registry, ("out_workers", out_workers), |registry| {
+        let backend = unsafe { text_of("backend", backend, backend_len, MAX_TEXT_BYTES) }?;
+        Ok(Some(WorkerList::of_pairs(registry.find_workers_by_backend(backend))))
+    })
 }
 
 /// How many workers all hives run, live or not. O(1).
@@ -441,8 +497,8 @@ pub extern "C" fn hive_registry_evict_stale(
     max_age_ms: u64,
     out_eviction: Option<&mut MaybeUninit<Eviction>>,
 ) -> Status {
-    guard(|| {
-        let told = some("registry", registry)?.0.evict_stale(Duration::from_millis(max_age_ms));
+    on(registry, |registry| {
+        let told = registry.evict_stale(Duration::from_millis(max_age_ms));
         if let Some(out) = out_eviction {
             out.write(Eviction { hives: told.hives, held: told.held, remaining: told.remaining });
         }

@@ -4,10 +4,10 @@ use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use hive_registry::{HiveRegistry, Model as Looked, Reservation as Held};
+use hive_registry::{Model as Looked, Reservation as Held};
 
 use crate::policy::{Checked, Policy};
-use crate::registry::{Registry, answer, ask_about};
+use crate::registry::{Registry, answer, ask_about, on};
 use crate::status::{Status, guard, guard_drop};
 use crate::text::{Str, out, some, text};
 use crate::worker::Worker;
@@ -87,12 +87,10 @@ pub unsafe extern "C" fn hive_registry_pick(
     policy: Option<&Policy>,
     out_worker: Option<&mut MaybeUninit<*mut Worker>>,
 ) -> Status {
-    guard(|| {
-        answer(registry, ("out_worker", out_worker), |registry| {
-            let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
-            let found = registry.pick(model_id, Checked::of(policy)?.as_dyn());
-            Ok(found.map(|(_, worker)| Worker::owned(worker)))
-        })
+    answer(registry, ("out_worker", out_worker), |registry| {
+        let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
+        let found = registry.pick(model_id, Checked::of(policy)?.as_dyn());
+        Ok(found.map(|(_, worker)| Worker::owned(worker)))
     })
 }
 
@@ -128,12 +126,10 @@ pub unsafe extern "C" fn hive_registry_reserve_with(
     policy: Option<&Policy>,
     out_reservation: Option<&mut MaybeUninit<Box<Reservation>>>,
 ) -> Status {
-    guard(|| {
-        answer(registry, ("out_reservation", out_reservation), |registry| {
-            let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
-            let held = registry.reserve_with(model_id, Checked::of(policy)?.as_dyn());
-            Ok(held.map(|held| Box::new(Reservation(held))))
-        })
+    answer(registry, ("out_reservation", out_reservation), |registry| {
+        let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
+        let held = registry.reserve_with(model_id, Checked::of(policy)?.as_dyn());
+        Ok(held.map(|held| Box::new(Reservation(held))))
     })
 }
 
@@ -162,10 +158,10 @@ pub unsafe extern "C" fn hive_registry_reserve_detached(
     out_lease: Option<&mut MaybeUninit<Lease>>,
     out_worker: Option<&mut MaybeUninit<*mut Worker>>,
 ) -> Status {
-    guard(|| {
-        let (registry, out) = (some("registry", registry)?, out("out_lease", out_lease)?);
+    on(registry, |registry| {
+        let out = out("out_lease", out_lease)?;
         let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
-        let Some(lease) = registry.0.reserve_detached(model_id, Duration::from_millis(lease_ms)) else {
+        let Some(lease) = registry.reserve_detached(model_id, Duration::from_millis(lease_ms)) else {
             return Ok(Status::HIVE_NONE);
         };
         out.write(Lease { id: lease.id, expires_at_ms: lease.expires_at.timestamp_millis() });
@@ -176,24 +172,30 @@ pub unsafe extern "C" fn hive_registry_reserve_detached(
     })
 }
 
-/// Lets a lease run for `lease_ms` from now. HIVE_NONE if it has run out, was released, or its worker has gone.
+/// Lets a lease run for `lease_ms` from now; when it runs out is written to `out_expires_at_ms`, milliseconds since 1970,
+/// unless that is NULL. HIVE_NONE if it has run out, was released, or its worker has gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_registry_renew_lease(
     registry: Option<&Registry>,
     lease_id: u64,
     lease_ms: u64,
+    out_expires_at_ms: Option<&mut MaybeUninit<i64>>,
 ) -> Status {
-    lease(registry, |registry| registry.renew_lease(lease_id, Duration::from_millis(lease_ms)))
+    on(registry, |registry| {
+        let Some(expires_at) = registry.renew_lease(lease_id, Duration::from_millis(lease_ms)) else {
+            return Ok(Status::HIVE_NONE);
+        };
+        if let Some(out) = out_expires_at_ms {
+            out.write(expires_at.timestamp_millis());
+        }
+        Ok(Status::HIVE_OK)
+    })
 }
 
 /// Ends a lease. HIVE_NONE if it has run out, was released, or its worker has gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_registry_release_lease(registry: Option<&Registry>, lease_id: u64) -> Status {
-    lease(registry, |registry| registry.release_lease(lease_id))
-}
-
-fn lease(registry: Option<&Registry>, act: impl FnOnce(&HiveRegistry) -> bool) -> Status {
-    guard(|| Ok(if act(&some("registry", registry)?.0) { Status::HIVE_OK } else { Status::HIVE_NONE }))
+    on(registry, |registry| Ok(Status::whether(registry.release_lease(lease_id))))
 }
 
 // === models ===
@@ -208,11 +210,9 @@ pub unsafe extern "C" fn hive_registry_model(
     model_id_len: usize,
     out_model: Option<&mut MaybeUninit<Box<Model>>>,
 ) -> Status {
-    guard(|| {
-        answer(registry, ("out_model", out_model), |registry| {
-            let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
-            Ok(Some(Box::new(Model(registry.model(model_id)?))))
-        })
+    answer(registry, ("out_model", out_model), |registry| {
+        let model_id = unsafe { text("model_id", model_id, model_id_len) }?;
+        Ok(Some(Box::new(Model(registry.model(model_id)?))))
     })
 }
 
@@ -268,9 +268,9 @@ pub unsafe extern "C" fn hive_registry_explain(
     out_explanation: Option<&mut MaybeUninit<Explanation>>,
     out_pick: Option<&mut MaybeUninit<*mut Worker>>,
 ) -> Status {
-    guard(|| {
-        let (registry, out) = (some("registry", registry)?, out("out_explanation", out_explanation)?);
-        let told = registry.0.explain(unsafe { text("model_id", model_id, model_id_len) }?);
+    on(registry, |registry| {
+        let out = out("out_explanation", out_explanation)?;
+        let told = registry.explain(unsafe { text("model_id", model_id, model_id_len) }?);
         out.write(Explanation {
             workers: told.workers,
             eligible: told.eligible,

@@ -1,5 +1,6 @@
 //! One hive's state, its memory, and the copy of everything.
 
+use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use hive_registry::{HiveRuntimeState, ResourceInfo, Snapshot as Copy};
 use crate::heartbeat::{Device, Info};
 use crate::registry::{Registry, ask};
 use crate::status::{Status, guard, guard_drop};
-use crate::text::{OptF32, Str, tell};
+use crate::text::{OptF32, Str, tell, text};
 use crate::worker::Worker;
 
 /// One hive as one heartbeat left it: the shared record itself; immutable. Owned where it came through an
@@ -136,6 +137,18 @@ pub extern "C" fn hive_state_worker_count(state: Option<&State>) -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_state_worker(state: Option<&State>, at: usize) -> *const Worker {
     state.and_then(|state| state.0.workers.get(at)).map_or(std::ptr::null(), Worker::view)
+}
+
+/// Its worker of this id, borrowed from the state; NULL if it has none, or `worker_id` is no text. O(log workers).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_state_worker_by_id(
+    state: Option<&State>,
+    worker_id: *const c_char,
+    worker_id_len: usize,
+) -> *const Worker {
+    let id = unsafe { text("worker_id", worker_id, worker_id_len) }.ok();
+    let worker = state.zip(id).and_then(|(state, id)| state.0.worker(id));
+    worker.map_or(std::ptr::null(), Worker::view)
 }
 
 /// What the hive said about itself; false if it sends the plain form. Its texts live as long as the state.

@@ -2,14 +2,16 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use hive_registry::{ConfigError, FeedError, HeartbeatError, said};
+use hive_registry::{FeedError, HeartbeatError, said};
 
 use crate::text::Str;
 
 /// How a call went. The numbers are never given another meaning; new ones may come.
-#[repr(C)]
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(non_camel_case_types, reason = "the names in C")]
 pub enum Status {
@@ -46,43 +48,77 @@ pub enum Status {
     HIVE_PANIC = 14,
 }
 
+impl Status {
+    /// Of a question about something that may not be there.
+    pub(crate) fn whether(there: bool) -> Self {
+        if there { Self::HIVE_OK } else { Self::HIVE_NONE }
+    }
+}
+
 /// A status that is an error, and why.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    status: Status,
-    message: String,
+    pub(crate) status: Status,
+    /// At most 512 bytes, as each of the parts.
+    pub(crate) message: String,
+    pub(crate) field: Option<String>,
+    pub(crate) value: Option<String>,
+    pub(crate) bound: Option<String>,
 }
 
 pub(crate) type Outcome = Result<Status, Failure>;
 
+/// The last error of a thread, and whether `hive_error_take` gave it out.
+#[derive(Default)]
+struct Last {
+    failure: Option<Arc<Failure>>,
+    is_taken: bool,
+}
+
 thread_local! {
-    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+    static LAST: RefCell<Last> = const { RefCell::new(Last { failure: None, is_taken: false }) };
 }
 
 impl Failure {
-    pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+    pub(crate) fn new(status: Status, message: impl AsRef<str>) -> Self {
+        Self { status, message: said(message.as_ref()), field: None, value: None, bound: None }
+    }
+
+    /// Of a field whose value is not what would have been accepted.
+    pub(crate) fn refused(
+        status: Status,
+        field: impl Display,
+        value: impl Display,
+        bound: impl Display,
+    ) -> Self {
+        let part = |part: &dyn Display| Some(said(&part.to_string()));
+        let message = format!("{field}: {value} refused: {bound}");
+        Self { value: part(&value), bound: part(&bound), ..Self::new(status, message).of(&field) }
     }
 
     pub(crate) fn null(argument: &str) -> Self {
-        Self::new(Status::HIVE_NULL_ARGUMENT, format!("{argument}: NULL refused"))
+        Self::new(Status::HIVE_NULL_ARGUMENT, format!("{argument}: NULL refused")).of(argument)
+    }
+
+    /// The same, about this field.
+    pub(crate) fn of(self, field: impl Display) -> Self {
+        Self { field: Some(said(&field.to_string())), ..self }
     }
 }
 
 impl From<HeartbeatError> for Failure {
     fn from(error: HeartbeatError) -> Self {
-        let status = match &error {
-            HeartbeatError::Malformed { .. } => Status::HIVE_MALFORMED,
-            HeartbeatError::OverLimit { .. } => Status::HIVE_OVER_LIMIT,
-            _ => Status::HIVE_INVALID_FIELD,
-        };
-        Self::new(status, error.to_string())
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::new(Status::HIVE_INVALID_CONFIG, error.to_string())
+        use Status::{HIVE_INVALID_FIELD, HIVE_MALFORMED, HIVE_OVER_LIMIT};
+        match &error {
+            HeartbeatError::Malformed { field, .. } => Self::new(HIVE_MALFORMED, error.to_string()).of(field),
+            HeartbeatError::OverLimit { limit, wanted, bound } => {
+                Self::refused(HIVE_OVER_LIMIT, limit, wanted, format_args!("at most {bound}"))
+            }
+            HeartbeatError::Invalid { field, value, bound } => {
+                Self::refused(HIVE_INVALID_FIELD, field, value, bound)
+            }
+            _ => Self::new(HIVE_INVALID_FIELD, error.to_string()),
+        }
     }
 }
 
@@ -99,14 +135,22 @@ impl From<FeedError> for Failure {
 
 /// Every call that returns a status runs in here: a panic ends here, and an error leaves its words.
 pub(crate) fn guard(call: impl FnOnce() -> Outcome) -> Status {
+    guard_and(|_| {}, call)
+}
+
+/// The same; an error is also given to whom else it concerns.
+pub(crate) fn guard_and(tell: impl FnOnce(&Arc<Failure>), call: impl FnOnce() -> Outcome) -> Status {
     let failure = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(status)) => return status,
         Ok(Err(failure)) => failure,
         Err(panic) => Failure::new(Status::HIVE_PANIC, format!("panic: {}", words(&*panic))),
     };
+    let failure = Arc::new(failure);
+    tell(&failure);
+    let status = failure.status;
     // Gone only while the thread ends.
-    let _ = LAST.try_with(|last| *last.borrow_mut() = said(&failure.message));
-    failure.status
+    let _ = LAST.try_with(|last| last.replace(Last { failure: Some(failure), is_taken: false }));
+    status
 }
 
 /// The same for what returns nothing.
@@ -117,16 +161,30 @@ pub(crate) fn guard_drop<T>(owned: Option<Box<T>>) {
     });
 }
 
+/// This thread's last error, once.
+pub(crate) fn take_last() -> Option<Arc<Failure>> {
+    LAST.with(|last| {
+        let mut last = last.borrow_mut();
+        let is_taken = std::mem::replace(&mut last.is_taken, true);
+        last.failure.clone().filter(|_| !is_taken)
+    })
+}
+
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of an unknown kind")
 }
 
 /// Why the last call of this thread that failed did: field, value and bound, in at most 512 bytes. Empty if none has
-/// failed. Valid until the next call of this thread that fails.
+/// failed. Valid until the next call of this thread that fails. Callers that do not stay on one thread ask
+/// `hive_registry_take_error`.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_last_error_message() -> Str {
-    LAST.try_with(|last| last.try_borrow().map_or(Str::EMPTY, |last| Str::of(&last))).unwrap_or(Str::EMPTY)
+    let message = |last: &RefCell<Last>| {
+        let last = last.try_borrow().ok()?;
+        last.failure.as_ref().map(|failure| Str::of(&failure.message))
+    };
+    LAST.try_with(message).ok().flatten().unwrap_or(Str::EMPTY)
 }
 
 /// The status in a word: "HIVE_OK". Valid for ever; "unknown" for a number that is none.
@@ -165,7 +223,7 @@ mod tests {
         let status = guard(|| panic!("at {}", 7));
         std::panic::set_hook(kept);
         assert_eq!(status, Status::HIVE_PANIC);
-        assert_eq!(LAST.with(|last| last.borrow().clone()), "panic: at 7");
+        assert_eq!(take_last().map(|last| last.message.clone()).as_deref(), Some("panic: at 7"));
         assert_eq!(guard(|| Ok(Status::HIVE_NONE)), Status::HIVE_NONE, "and the next call goes on");
     }
 
@@ -174,8 +232,13 @@ mod tests {
     fn no_error_is_longer_than_512_bytes() {
         for long in ["x".repeat(1 << 20), "\u{1f41d}".repeat(1 << 18)] {
             guard(|| Err(Failure::new(Status::HIVE_SYSTEM, format!("the thread: {long}"))));
-            let kept = LAST.with(|last| last.borrow().clone());
-            assert!(kept.len() <= 512 && kept.starts_with("the thread: "), "{kept}");
+            let kept = take_last().expect("it failed");
+            assert!(kept.message.len() <= 512 && kept.message.starts_with("the thread: "), "{kept:?}");
+        }
+        let long = "x".repeat(1 << 20);
+        let parts = Failure::refused(Status::HIVE_INVALID_FIELD, &long, &long, &long);
+        for part in [parts.field, parts.value, parts.bound, Some(parts.message)] {
+            assert!(part.is_some_and(|part| part.len() <= 512));
         }
     }
 }

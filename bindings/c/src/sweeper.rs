@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hive_registry::Sweeper as Thread;
 
-use crate::registry::Registry;
-use crate::status::{Failure, Status, guard, guard_drop};
-use crate::text::{out, some};
+use crate::registry::{Registry, on};
+use crate::status::{Failure, Status, guard_drop};
+use crate::text::out;
 
 /// Evicts silent hives from time to time until it is freed.
 pub struct Sweeper {
@@ -26,11 +26,10 @@ pub extern "C" fn hive_registry_spawn_sweeper(
     max_age_ms: u64,
     out_sweeper: Option<&mut MaybeUninit<Box<Sweeper>>>,
 ) -> Status {
-    guard(|| {
-        let (registry, out) = (some("registry", registry)?, out("out_sweeper", out_sweeper)?);
+    on(registry, |registry| {
+        let out = out("out_sweeper", out_sweeper)?;
         let (every, max_age) = (Duration::from_millis(every_ms), Duration::from_millis(max_age_ms));
         let thread = registry
-            .0
             .spawn_sweeper(every, max_age)
             .map_err(|error| Failure::new(Status::HIVE_SYSTEM, format!("the sweeper's thread: {error}")))?;
         out.write(Box::new(Sweeper { _thread: thread }));

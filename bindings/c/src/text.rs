@@ -1,9 +1,11 @@
 //! Text and optional numbers, in and out; and results into out-parameters.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 
-use crate::status::{Failure, Status};
+use hive_registry::{MAX_ID_BYTES, too_long};
+
+use crate::status::{Failure, Status, guard_drop};
 
 /// UTF-8, not NUL-terminated. Going out, a view that lives as long as the handle it came from.
 #[repr(C)]
@@ -14,6 +16,9 @@ pub struct Str {
     /// Its bytes.
     pub len: usize,
 }
+
+/// Text that is yours: a handle, to be freed.
+pub struct Text(Box<str>);
 
 /// A whole number that may be missing; all zero is missing.
 #[repr(C)]
@@ -65,33 +70,88 @@ impl Str {
         if text.is_empty() { Self::EMPTY } else { Self { ptr: text.as_ptr().cast(), len: text.len() } }
     }
 
-    /// What the caller gave as a field of this name; none where it gave NULL.
+    /// What the caller gave as a field of this name; none where it gave NULL. Of more than `most` bytes none is read but
+    /// the first few, which the refusal quotes.
     ///
     /// # Safety
     ///
     /// `ptr` is NULL or `len` readable bytes that nobody writes to during `'t`.
-    pub(crate) unsafe fn read<'t>(self, field: impl Fn() -> String) -> Result<Option<&'t str>, Failure> {
+    pub(crate) unsafe fn read<'t>(
+        self,
+        field: impl Fn() -> String,
+        most: usize,
+    ) -> Result<Option<&'t str>, Failure> {
         if self.ptr.is_null() {
             return Ok(None);
         }
-        let bytes = unsafe { items(&field, self.ptr.cast::<u8>(), self.len) }?;
-        match std::str::from_utf8(bytes) {
+        let all = possible(&field, self.ptr.cast::<u8>(), self.len)?;
+        if self.len > most {
+            let beginning = unsafe { std::slice::from_raw_parts(all, QUOTED.min(self.len)) };
+            return Err(too_long(&field(), beginning, self.len, most).into());
+        }
+        match std::str::from_utf8(unsafe { std::slice::from_raw_parts(all, self.len) }) {
             Ok(text) => Ok(Some(text)),
-            Err(error) => Err(Failure::new(
-                Status::HIVE_INVALID_UTF8,
-                format!("{}: not UTF-8 from byte {} on", field(), error.valid_up_to()),
-            )),
+            Err(error) => {
+                let message = format!("{}: not UTF-8 from byte {} on", field(), error.valid_up_to());
+                Err(Failure::new(Status::HIVE_INVALID_UTF8, message).of(field()))
+            }
         }
     }
 }
 
-/// A text argument, which may not be NULL.
+/// The view of a NUL-terminated string: what is inline in the header, for languages that call functions of the library
+/// only.
+///
+/// cbindgen:ignore
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_str(text: *const c_char) -> Str {
+    let len = if text.is_null() { 0 } else { unsafe { CStr::from_ptr(text) }.count_bytes() };
+    Str { ptr: text, len }
+}
+
+/// Bytes of a text that is too long that its refusal may quote: 64 characters.
+const QUOTED: usize = 256;
+
+impl Text {
+    pub(crate) fn owned(text: String) -> Box<Self> {
+        Box::new(Self(text.into()))
+    }
+}
+
+/// The text, valid as long as the handle; empty for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_text_str(text: Option<&Text>) -> Str {
+    text.map_or(Str::EMPTY, |text| Str::of(&text.0))
+}
+
+/// NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_text_free(text: Option<Box<Text>>) {
+    guard_drop(text);
+}
+
+/// A name as an argument, which may not be NULL.
 ///
 /// # Safety
 ///
 /// As [`Str::read`].
 pub(crate) unsafe fn text<'t>(argument: &str, ptr: *const c_char, len: usize) -> Result<&'t str, Failure> {
-    unsafe { Str { ptr, len }.read(|| argument.into()) }?.ok_or_else(|| Failure::null(argument))
+    unsafe { text_of(argument, ptr, len, MAX_ID_BYTES) }
+}
+
+/// A text argument of `most` bytes, which may not be NULL.
+///
+/// # Safety
+///
+/// As [`Str::read`].
+pub(crate) unsafe fn text_of<'t>(
+    argument: &str,
+    ptr: *const c_char,
+    len: usize,
+    most: usize,
+) -> Result<&'t str, Failure> {
+    let text = unsafe { Str { ptr, len }.read(|| argument.into(), most) };
+    text?.ok_or_else(|| Failure::null(argument))
 }
 
 /// An array argument; NULL only where it is of no items.
@@ -107,12 +167,17 @@ pub(crate) unsafe fn items<'t, T>(
     if ptr.is_null() {
         return if len == 0 { Ok(&[]) } else { Err(Failure::null(&argument())) };
     }
+    Ok(unsafe { std::slice::from_raw_parts(possible(argument, ptr, len)?, len) })
+}
+
+/// A pointer to as many items as there can be anywhere.
+fn possible<T>(argument: impl Fn() -> String, ptr: *const T, len: usize) -> Result<*const T, Failure> {
     if len.checked_mul(size_of::<T>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-        let message =
-            format!("{}: {len} of {} bytes refused: at most PTRDIFF_MAX bytes", argument(), size_of::<T>());
-        return Err(Failure::new(Status::HIVE_INVALID_LENGTH, message));
+        let value = format!("{len} of {} bytes", size_of::<T>());
+        let bound = "at most PTRDIFF_MAX bytes";
+        return Err(Failure::refused(Status::HIVE_INVALID_LENGTH, argument(), value, bound));
     }
-    Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
+    Ok(ptr)
 }
 
 /// A handle that may not be NULL.

@@ -23,5 +23,7 @@ mod tests {
     fn the_header_says_the_version_of_the_crate() {
         let said = format!("{HIVE_VERSION_MAJOR}.{HIVE_VERSION_MINOR}.{HIVE_VERSION_PATCH}");
         assert_eq!(said, env!("CARGO_PKG_VERSION"));
+        let text = concat!("#define HIVE_REGISTRY_VERSION \"", env!("CARGO_PKG_VERSION"), "\"\n");
+        assert!(include_str!("../../../include/hive_registry.h").contains(text), "no line {text}");
     }
 }

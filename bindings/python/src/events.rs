@@ -1,5 +1,8 @@
 //! The change feed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use hive_registry::{Event, EventKind, FeedError, Subscription};
@@ -14,13 +17,20 @@ use crate::worker::Worker;
 /// How often a wait looks whether a signal came, Ctrl-C among them.
 const SIGNALS: Duration = Duration::from_millis(100);
 
-/// The events of a `Subscription`, which is written in Python.
+/// The events of a `Subscription`.
 #[pyclass(frozen, module = "hive_registry._core")]
-pub(crate) struct Feed(Owned<Subscription>);
+pub(crate) struct Feed {
+    subscription: Owned<Subscription>,
+    /// By which the thread that wakes tasks knows it.
+    key: u64,
+    waker: Waker,
+}
 
 impl Feed {
     pub(crate) fn new(subscription: Subscription) -> Self {
-        Self(Owned::new(subscription))
+        static KEYS: AtomicU64 = AtomicU64::new(0);
+        let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        Self { subscription: Owned::new(subscription), key, waker: Waker::from(Arc::new(Key(key))) }
     }
 }
 
@@ -33,7 +43,7 @@ impl Feed {
         py: Python<'py>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let feed = self.0.get()?;
+        let feed = self.subscription.get()?;
         let timeout = timeout.map(|timeout| seconds("timeout", timeout)).transpose()?;
         // A moment too far for the clock is never reached.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -44,14 +54,88 @@ impl Feed {
             };
             let next = guard(|| Ok(py.detach(|| feed.next_timeout(left.min(SIGNALS)))))?;
             match next {
-                Ok(event) => return self::event(py, event).map(Some),
-                Err(FeedError::Timeout) if left <= SIGNALS => return Ok(None),
-                Err(FeedError::Timeout) => py.check_signals()?,
-                Err(FeedError::Lagged(lost)) => return Err(Lagged::new_err(lost)),
-                Err(closed) => return Err(Closed::new_err(closed.to_string())),
+                Err(FeedError::Timeout) if left > SIGNALS => py.check_signals()?,
+                next => return found(py, next),
             }
         }
     }
+
+    /// The next event if it is there.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // With the interpreter held, for it takes less time than letting go does.
+        found(py, guard(|| Ok(self.subscription.get()?.try_next()))?)
+    }
+
+    /// The same; if there is none, `_woken` tells of it once there is.
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut context = Context::from_waker(&self.waker);
+        match guard(|| Ok(self.subscription.get()?.poll_next(&mut context)))? {
+            Poll::Ready(next) => found(py, next),
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    /// What `_woken` calls it.
+    #[getter]
+    fn key(&self) -> PyResult<u64> {
+        self.subscription.get().map(|_| self.key)
+    }
+}
+
+fn found(py: Python<'_>, next: Result<Event, FeedError>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    match next {
+        Ok(event) => self::event(py, event).map(Some),
+        Err(FeedError::Timeout) => Ok(None),
+        Err(FeedError::Lagged(lost)) => Err(Lagged::new_err(lost)),
+        Err(closed) => Err(Closed::new_err(closed.to_string())),
+    }
+}
+
+// === waking tasks ===
+
+/// Wakes the tasks of a feed. Whoever brings an event does it, so it neither touches the interpreter nor waits for it.
+struct Key(u64);
+
+/// The keys of feeds that have news, until the thread in Python takes them.
+static NEWS: (Mutex<News>, Condvar) = (Mutex::new(News { keys: Vec::new(), ended: false }), Condvar::new());
+
+struct News {
+    keys: Vec<u64>,
+    ended: bool,
+}
+
+impl Wake for Key {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let (news, told) = &NEWS;
+        news.lock().unwrap_or_else(PoisonError::into_inner).keys.push(self.0);
+        told.notify_one();
+    }
+}
+
+/// Waits for keys of feeds that have news, and takes them. None once the interpreter is about to end.
+#[pyfunction]
+#[pyo3(name = "_woken")]
+pub(crate) fn woken(py: Python<'_>) -> Vec<u64> {
+    py.detach(|| {
+        let (news, told) = &NEWS;
+        let news = news.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_idle = |news: &mut News| news.keys.is_empty() && !news.ended;
+        let mut news = told.wait_while(news, is_idle).unwrap_or_else(PoisonError::into_inner);
+        if news.ended { Vec::new() } else { std::mem::take(&mut news.keys) }
+    })
+}
+
+/// Ends the wait for good.
+#[pyfunction]
+#[pyo3(name = "_stop_waking")]
+pub(crate) fn stop_waking() {
+    let (news, told) = &NEWS;
+    news.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+    told.notify_all();
 }
 
 fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {

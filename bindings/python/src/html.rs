@@ -11,26 +11,63 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 /// Rows that are shown.
 const SHOWN: usize = 20;
 
-/// One line a row, the text cut where it is too long, the whole scrolled where it is too wide.
-const LEFT: &str = "white-space:nowrap;max-width:24em;overflow:hidden;text-overflow:ellipsis;padding:.1em .6em;text-align:left";
+/// One line a row, the text cut where it is too long, the whole scrolled where it is too wide. Colours are those of the
+/// page, dark or light.
+const LEFT: &str = "white-space:nowrap;max-width:16em;overflow:hidden;text-overflow:ellipsis;padding:.1em .6em;text-align:left";
 const RIGHT: &str = "white-space:nowrap;padding:.1em .6em;text-align:right;font-variant-numeric:tabular-nums";
+
+/// What people look at first stands first, so that it is seen without scrolling: 1,000 pixels hold a worker's up to
+/// `reservations`, names cut. Other columns follow as they come, and those that are long or tell little come last.
+const FIRST: [&str; 14] = [
+    "hive_id",
+    "worker_id",
+    "model_id",
+    "state",
+    "operational_status",
+    "health_status",
+    "device_id",
+    "gpu_percent",
+    "reservations",
+    "online",
+    "age_ms",
+    "worker_count",
+    "max_concurrency",
+    "backend",
+];
+const LAST: [&str; 4] = ["timestamp", "last_heartbeat", "url", "load"];
+
+/// Where a column stands.
+fn place(name: &str) -> usize {
+    let at = |names: &[&str]| names.iter().position(|one| *one == name);
+    at(&FIRST).or_else(|| Some(FIRST.len() + 1 + at(&LAST)?)).unwrap_or(FIRST.len())
+}
+
+/// The columns that tell anything, in the order for people. Of a table without rows all of them.
+fn columns(schema: &SchemaRef, batches: &[RecordBatch]) -> Vec<usize> {
+    let is_empty = |at: usize| batches.iter().all(|batch| batch.column(at).null_count() == batch.num_rows());
+    let has_rows = batches.iter().any(|batch| batch.num_rows() > 0);
+    let mut told: Vec<_> = (0..schema.fields().len()).filter(|at| !has_rows || !is_empty(*at)).collect();
+    told.sort_by_key(|at| place(schema.field(*at).name()));
+    told
+}
 
 /// The first rows as an HTML table, all text escaped, no formula in it.
 pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String, ArrowError> {
     let mut html = String::from(
         r#"<div class="tex2jax_ignore mathjax_ignore" style="overflow-x:auto"><table><thead><tr>"#,
     );
-    for field in schema.fields() {
+    let shown = columns(schema, batches);
+    for field in shown.iter().map(|at| schema.field(*at)) {
         cell(&mut html, "th", field.data_type(), field.name());
     }
     html.push_str("</tr></thead><tbody>");
     let mut left = SHOWN;
     for batch in batches {
-        let columns = batch.columns().iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let columns = shown.iter().map(|at| column(batch.column(*at))).collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows().min(left) {
             html.push_str("<tr>");
-            for (field, value) in schema.fields().iter().zip(&columns) {
-                cell(&mut html, "td", field.data_type(), &value(row)?);
+            for (at, value) in shown.iter().zip(&columns) {
+                cell(&mut html, "td", schema.field(*at).data_type(), &value(row)?);
             }
             html.push_str("</tr>");
         }
@@ -40,6 +77,11 @@ pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Strin
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     if rows > SHOWN {
         let _ = write!(html, "<p>{SHOWN} of {rows} rows</p>");
+    }
+    let left_out = schema.fields().len() - shown.len();
+    if left_out > 0 {
+        let (s, are) = if left_out == 1 { ("", "is") } else { ("s", "are") };
+        let _ = write!(html, "<p>{left_out} column{s} that {are} empty in every row left out</p>");
     }
     Ok(html)
 }
@@ -55,8 +97,9 @@ fn column(array: &ArrayRef) -> Result<Cells<'_>, ArrowError> {
         return Ok(Box::new(move |row| Ok(one(row))));
     }
     let options = FormatOptions::new().with_null("").with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S"));
-    let values = ArrayFormatter::try_new(array, &options)?;
-    Ok(Box::new(move |row| values.value(row).try_to_string()))
+    // A moment past every calendar, which a pickle may have, is shown as such.
+    let values = ArrayFormatter::try_new(array, &options.with_display_error(true))?;
+    Ok(Box::new(move |row| Ok(values.value(row).to_string())))
 }
 
 fn cell(html: &mut String, tag: &str, of_type: &DataType, text: &str) {

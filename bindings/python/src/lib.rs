@@ -1,7 +1,7 @@
 //! `hive_registry._core`: the registry for Python.
 //!
-//! Docstrings are in `python/hive_registry/_core.pyi`, where editors and type checkers read them; here they say the same
-//! in short, for `help()`.
+//! The doc comments here are the docstrings of `help()`, and `make stubs` writes them into
+//! `python/hive_registry/_core.pyi`, where editors and type checkers read them.
 //!
 //! **Waiting with the interpreter held.** What may take long (ingesting, scans, snapshots, waiting for events) lets the
 //! interpreter go. A pick or a reservation takes less time than letting go does, so it keeps it; it may wait for a
@@ -9,12 +9,17 @@
 
 mod arrow;
 mod clock;
+mod containers;
 mod error;
 mod events;
+mod fault;
+mod fields;
 mod fork;
 mod heartbeat;
 mod html;
 mod number;
+mod order;
+mod pickle;
 mod policy;
 mod python;
 mod registry;
@@ -22,6 +27,7 @@ mod reservation;
 mod snapshot;
 mod state;
 mod sweeper;
+mod walk;
 mod worker;
 
 use pyo3::prelude::*;
@@ -34,7 +40,7 @@ mod _core {
     #[pymodule_export]
     use super::clock::ManualClock;
     #[pymodule_export]
-    use super::events::Feed;
+    use super::events::{Feed, stop_waking, woken};
     #[pymodule_export]
     use super::fork::after_fork_in_child;
     #[pymodule_export]
@@ -44,9 +50,9 @@ mod _core {
     #[pymodule_export]
     use super::reservation::{Model, Reservation};
     #[pymodule_export]
-    use super::snapshot::{Snapshot, Table};
+    use super::snapshot::{Snapshot, Table, unpickle_snapshot, unpickle_table};
     #[pymodule_export]
-    use super::state::HiveState;
+    use super::state::{HiveState, unpickle_hive_state};
     #[pymodule_export]
     use super::sweeper::Sweeper;
     #[pymodule_export]

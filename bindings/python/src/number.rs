@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -45,12 +45,14 @@ pub(crate) fn seconds(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Duratio
     span.ok_or_else(|| refused(field, value, "seconds, 0 or more, or a timedelta"))
 }
 
-/// Seconds either way as milliseconds.
-pub(crate) fn signed_ms(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+/// Seconds either way as nanoseconds.
+pub(crate) fn signed_ns(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i128> {
     if value.is_instance_of::<PyDelta>() {
-        return Ok(value.extract::<chrono::TimeDelta>()?.num_milliseconds());
+        let span = value.extract::<chrono::TimeDelta>()?;
+        return Ok(i128::from(span.num_seconds()) * 1_000_000_000 + i128::from(span.subsec_nanos()));
     }
-    number(value)?.and_then(whole_ms).ok_or_else(|| refused(field, value, "seconds, or a timedelta"))
+    let ns = number(value)?.and_then(|seconds| fractions(seconds, 1e9));
+    ns.ok_or_else(|| refused(field, value, "seconds, or a timedelta"))
 }
 
 /// A number, which True is not.
@@ -63,9 +65,11 @@ pub(crate) fn number<'py, T: FromPyObjectOwned<'py, Error = PyErr>>(
     }
 }
 
-fn whole_ms(seconds: f64) -> Option<i64> {
-    let ms = (seconds * 1_000.0).round();
-    (ms.abs() <= MAX_MS).then_some(ms as i64)
+/// Seconds in units of which one has so many, the nearest; none past the year 9999, either way. Whole seconds are set
+/// aside, for with them a product has no digits left.
+fn fractions(seconds: f64, units: f64) -> Option<i128> {
+    let fraction = (seconds.fract() * units).round() as i128;
+    (seconds.abs() <= MAX_MS / 1_000.0).then(|| seconds.trunc() as i128 * units as i128 + fraction)
 }
 
 /// A whole number that is not negative.
@@ -92,20 +96,33 @@ pub(crate) fn one_of<T: Copy>(field: &str, value: &str, choices: &[(&str, T)]) -
     })
 }
 
-/// A moment as Unix milliseconds: seconds since 1970, or a `datetime` with a time zone.
-pub(crate) fn unix_ms(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    let ms = match value.cast::<PyDateTime>() {
+/// A moment as Unix nanoseconds: seconds since 1970, to the microsecond as a `datetime` would take them, or a `datetime`
+/// with a time zone.
+pub(crate) fn unix_ns(field: &str, value: &Bound<'_, PyAny>) -> PyResult<i128> {
+    let us = match value.cast::<PyDateTime>() {
         Ok(moment) if moment.call_method0("utcoffset")?.is_none() => None,
         // What is past the year 9999 in UTC cannot be told in it.
         Ok(moment) => {
             let utc = moment.call_method1("astimezone", (PyTzInfo::utc(value.py())?,));
             let utc = fitting(value.py(), utc.and_then(|moment| moment.extract::<DateTime<Utc>>()))?;
-            utc.map(|moment| moment.timestamp_millis())
+            utc.map(|moment| i128::from(moment.timestamp_micros()))
         }
-        Err(_) => number(value)?.and_then(whole_ms),
+        Err(_) => number(value)?.and_then(|seconds| fractions(seconds, 1e6)),
     };
     let bound = "seconds since 1970 up to the year 9999, or a datetime with a time zone";
-    ms.ok_or_else(|| refused(field, value, bound))
+    us.map(|us| us * 1_000).ok_or_else(|| refused(field, value, bound))
+}
+
+/// Seconds since 1970 as microseconds; none before the year 1 and past the year 9999.
+pub(crate) fn unix_us(seconds: f64) -> Option<i64> {
+    let ms = seconds * 1_000.0;
+    (MIN_MS as f64..=MAX_MS).contains(&ms).then(|| (seconds * 1e6).round() as i64)
+}
+
+/// The same as text.
+pub(crate) fn rfc3339(seconds: f64) -> Option<String> {
+    let moment = DateTime::from_timestamp_micros(unix_us(seconds)?)?;
+    Some(moment.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 /// The year 9999, the last that a `datetime` shows, either way.

@@ -6,6 +6,7 @@ use hive_registry::{self as hive, Candidates, said};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyType;
 
 use crate::error::Refused;
 use crate::fork::Owned;
@@ -13,9 +14,9 @@ use crate::number::{one_of, size};
 use crate::worker::Candidate;
 
 macro_rules! plain {
-    ($(#[doc = $doc:literal] $name:ident)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident)*) => {
         $(
-            #[doc = $doc]
+            $(#[doc = $doc])+
             #[pyclass(frozen, eq, hash, module = "hive_registry")]
             #[derive(PartialEq, Eq, Hash)]
             pub(crate) struct $name;
@@ -27,6 +28,10 @@ macro_rules! plain {
                     Self
                 }
 
+                fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, ()) {
+                    (slf.get_type(), ())
+                }
+
                 fn __repr__(&self) -> &'static str {
                     concat!(stringify!($name), "()")
                 }
@@ -36,15 +41,17 @@ macro_rules! plain {
 }
 
 plain! {
-    /// Healthy before degraded, the lowest load, then the one reserved least recently: the rule of `find_best_worker_for_model`.
+    /// The rule of `find_best_worker_for_model`. O(1).
+    ///
+    /// Healthy before degraded, the lowest load, then the one reserved least recently.
     LeastLoaded
-    /// Each in turn, per model.
+    /// Each candidate in turn, per model. O(1).
     RoundRobin
-    /// Any, with equal chances.
+    /// Any candidate, with equal chances. O(1).
     Random
 }
 
-/// The best of `d` drawn at random.
+/// The best of `d` candidates drawn at random; 0 counts as 1. O(d).
 #[pyclass(frozen, eq, hash, module = "hive_registry")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct PowerOfChoices {
@@ -61,6 +68,10 @@ impl PowerOfChoices {
     #[pyo3(signature = (d = None))]
     fn new(d: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         Ok(Self { d: d.map_or(Ok(DEFAULT_D), |d| size("d", d))? })
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (usize,)) {
+        (slf.get_type(), (slf.get().d,))
     }
 
     fn __repr__(&self) -> String {

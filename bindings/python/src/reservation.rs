@@ -1,8 +1,10 @@
 //! Places held on workers, and models looked up once.
 
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hive_registry::{self as hive, WorkerInfo};
+use hive_registry::{self as hive, WorkerInfo, said};
+use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::error::guard;
@@ -11,6 +13,8 @@ use crate::registry::{Found, found};
 use crate::worker::Worker;
 
 /// One place on one worker, given back by `release()`, at the end of a `with` block, or when it is collected.
+///
+/// It ends by itself if its worker goes; a worker that comes back under the name starts without it.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct Reservation {
     held: Mutex<Option<Owned<hive::Reservation>>>,
@@ -35,19 +39,19 @@ impl Reservation {
         &self.worker.hive_id
     }
 
-    /// The worker as it was when it was chosen.
+    /// As it was when it was chosen.
     #[getter]
     fn worker(&self) -> Worker {
         Worker(self.worker.clone())
     }
 
-    /// Whether it was released.
+    /// Whether `release()` was called; not whether the worker has gone.
     #[getter]
     fn released(&self) -> bool {
         !self.is_held()
     }
 
-    /// Gives the place back. Again: nothing.
+    /// Gives the place back. A second time does nothing. O(log n) in the workers of the model.
     fn release(&self) -> PyResult<()> {
         let held = take(&self.held)?;
         guard(|| {
@@ -56,8 +60,14 @@ impl Reservation {
         })
     }
 
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        if slf.get().is_held() {
+            return Ok(slf);
+        }
+        Err(PyRuntimeError::new_err(format!(
+            "a released reservation cannot be entered: {}",
+            slf.get().__repr__()
+        )))
     }
 
     fn __exit__(
@@ -75,7 +85,39 @@ impl Reservation {
     }
 }
 
+impl Drop for Reservation {
+    /// Collected while held: the place is given back, and whoever looks for such mistakes is told, as of an open file.
+    fn drop(&mut self) {
+        let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // A child by fork() has nothing to give back.
+        let Some(held) = held.filter(Owned::is_ours) else {
+            return;
+        };
+        let given_back = guard(|| {
+            drop(held);
+            Ok(())
+        });
+        let WorkerInfo { worker_id, hive_id, .. } = &*self.worker;
+        let text = format!("a reservation of {worker_id:?} on {hive_id:?} was dropped without release");
+        Python::try_attach(|py| {
+            // Whatever is being raised at this moment goes on.
+            let raised = PyErr::take(py);
+            let warned = CString::new(said(&text))
+                .map_err(PyErr::from)
+                .and_then(|text| PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1));
+            if let Err(error) = given_back.and(warned) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+}
+
 /// A model looked up once, for those who pick from it again and again.
+///
+/// While it exists the model is known, and counts towards `Limits.models`.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct Model(Owned<hive::Model>);
 

@@ -8,16 +8,21 @@ use chrono::{DateTime, Utc};
 use hive_registry::{self as hive, said};
 use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyCapsule;
+use pyo3::types::{PyBytes, PyCapsule};
 use pyo3_arrow::PySchema;
 use pyo3_arrow::ffi::{ArrayIterator, to_schema_pycapsule, to_stream_pycapsule};
 
 use crate::error::guard;
 use crate::number::moment;
+use crate::pickle::{self, Batch, Reduced, refused};
+use crate::python::equal;
 use crate::{arrow, html};
 
-/// A copy of everything at one moment: each hive as one heartbeat left it.
+/// A copy of everything at about one moment: each hive is as one heartbeat left it, never a mixture.
+///
+/// It does not change, and may be used in other processes' memory after `fork()`.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct Snapshot {
     taken: hive::Snapshot,
@@ -68,22 +73,49 @@ impl Snapshot {
         self.taken.sequence
     }
 
-    /// When it was taken, by the registry's clock.
+    /// By the registry's clock.
     #[getter]
     fn taken_at(&self) -> DateTime<Utc> {
         moment(self.taken.taken_at_ms.saturating_mul(1_000))
     }
 
-    /// One row a worker.
+    /// One row a worker, by hive id, then worker id; made when first asked for, by a thread for each core.
+    ///
+    /// The fields of `Worker` but `process`, and: `timestamp`, when its hive was heard; `reservations`; `load`, an
+    /// order and not a measure: less is better; `online`, whether its hive was heard within the liveness window.
+    /// `HiveRegistry.ingest_table` takes it as it is.
     #[getter]
     fn workers(&self, py: Python<'_>) -> PyResult<Py<Table>> {
         self.table(py, &self.workers, arrow::workers)
     }
 
-    /// One row a hive.
+    /// One row a hive, by hive id.
+    ///
+    /// `online`, `age_ms` since it was heard, `timestamp` when that was, `worker_count`, `reservations`, memory in
+    /// use, `version`, and what it says about itself if it sends the telemetry form.
     #[getter]
     pub(crate) fn hives(&self, py: Python<'_>) -> PyResult<Py<Table>> {
         self.table(py, &self.hives, arrow::hives)
+    }
+
+    fn __eq__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        equal(other, other.cast::<Self>().ok().map(|other| self.taken == other.get().taken))
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.taken.sequence
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py, (Bound<'py, PyBytes>,)>> {
+        pickle::reduce(py, "_unpickle_snapshot", &self.taken)
     }
 
     fn __repr__(&self) -> String {
@@ -99,17 +131,29 @@ impl Snapshot {
     }
 }
 
-fn library<'py>(py: Python<'py>, name: &str, extra: &str) -> PyResult<Bound<'py, PyModule>> {
+/// The inverse of `Snapshot.__reduce__`.
+#[pyfunction]
+#[pyo3(name = "_unpickle_snapshot")]
+pub(crate) fn unpickle_snapshot(py: Python<'_>, json: &[u8]) -> PyResult<Snapshot> {
+    pickle::read(py, json).map(Snapshot::new)
+}
+
+/// A library, or else what to install: by its own name, for this package may have come from anywhere.
+fn library<'py>(py: Python<'py>, name: &str, packages: &str) -> PyResult<Bound<'py, PyModule>> {
     py.import(name).map_err(|error| {
-        let missing = PyImportError::new_err(format!(
-            "{name} is not installed: pip install \"hive-registry[{extra}]\""
-        ));
+        let missing = PyImportError::new_err(format!("{name} is not installed: pip install {packages}"));
         missing.set_cause(py, Some(error));
         missing
     })
 }
 
-/// An immutable table, for whatever reads the Arrow C stream interface.
+/// What makes a frame of pandas.
+const PANDAS: &str = "pandas pyarrow";
+
+/// An immutable table that any library reads through the Arrow C stream interface, as often as it likes.
+///
+/// `polars.DataFrame(table)`, `pyarrow.table(table)`, `duckdb.sql("from t")`, `nanoarrow.Array(table)`.
+/// Text is `Utf8`, moments are microseconds in UTC. Copies nothing where the library takes it as it is.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct Table {
     schema: SchemaRef,
@@ -131,8 +175,6 @@ impl Table {
 
     /// With other types; what they cannot hold is refused, not made null.
     fn cast(&self, schema: SchemaRef) -> PyResult<(SchemaRef, Vec<RecordBatch>)> {
-        let names =
-            |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
         if names(&schema) != names(&self.schema) {
             return Err(PyValueError::new_err(said(&format!(
                 "requested_schema: {:?} refused: the columns {:?}",
@@ -158,16 +200,19 @@ impl Table {
     fn give<'py>(
         slf: &Bound<'py, Self>,
         name: &str,
-        extra: &str,
+        packages: &str,
         function: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        library(slf.py(), name, extra)?.call_method1(function, (slf,))
+        library(slf.py(), name, packages)?.call_method1(function, (slf,))
     }
 }
 
 #[pymethods]
 impl Table {
-    /// The rows as an Arrow C stream; may be asked for again and again.
+    /// The rows as an Arrow C stream; with the types of `requested_schema`, if it names the same columns.
+    ///
+    /// Raises:
+    ///     ValueError: it names others, or a value does not fit its type.
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -201,20 +246,41 @@ impl Table {
         self.rows()
     }
 
-    /// A `polars.DataFrame`.
+    fn __eq__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        equal(other, other.cast::<Self>().ok().map(|other| self.batches == other.get().batches))
+    }
+
+    fn __hash__(&self) -> usize {
+        self.rows()
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py, Parts<Bound<'py, PyBytes>>>> {
+        let batches = self.batches.iter().map(|batch| pickle::buffers(py, batch)).collect();
+        Ok((pickle::function(py, "_unpickle_table")?, (names(&self.schema), batches)))
+    }
+
+    /// A `polars.DataFrame`. ImportError if polars is missing.
     fn to_polars(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::give(slf, "polars", "polars", "DataFrame").map(Bound::unbind)
     }
 
-    /// A `pyarrow.Table`.
+    /// A `pyarrow.Table`. ImportError if pyarrow is missing.
     fn to_arrow(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Self::give(slf, "pyarrow", "pandas", "table").map(Bound::unbind)
+        Self::give(slf, "pyarrow", "pyarrow", "table").map(Bound::unbind)
     }
 
-    /// A `pandas.DataFrame`.
+    /// A `pandas.DataFrame`, by way of pyarrow. ImportError if one of them is missing.
     fn to_pandas(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        library(slf.py(), "pandas", "pandas")?;
-        Self::give(slf, "pyarrow", "pandas", "table")?.call_method0("to_pandas").map(Bound::unbind)
+        library(slf.py(), "pandas", PANDAS)?;
+        Self::give(slf, "pyarrow", PANDAS, "table")?.call_method0("to_pandas").map(Bound::unbind)
     }
 
     fn __repr__(&self) -> String {
@@ -224,4 +290,25 @@ impl Table {
     fn _repr_html_(&self) -> PyResult<String> {
         self.html()
     }
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// The names of a table's columns, and its batches.
+type Parts<B> = (Vec<String>, Vec<Batch<B>>);
+
+/// The inverse of `Table.__reduce__`.
+#[pyfunction]
+#[pyo3(name = "_unpickle_table")]
+pub(crate) fn unpickle_table(columns: Vec<String>, batches: Vec<Batch<PyBackedBytes>>) -> PyResult<Table> {
+    let schema = arrow::schemas().into_iter().find(|schema| names(schema) == columns);
+    let schema =
+        schema.ok_or_else(|| refused(&format!("columns: {columns:?} refused: those of a snapshot")))?;
+    let batches = batches.into_iter().map(|batch| pickle::batch(&schema, batch));
+    guard(|| {
+        let batches = batches.collect::<Result<_, _>>().map_err(|error| refused(&error))?;
+        Ok(Table { schema: schema.clone(), batches })
+    })
 }

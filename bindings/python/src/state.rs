@@ -5,12 +5,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use hive_registry::{Capability, HiveHealth, HiveInfo, HiveRuntimeState};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::number::moment;
+use crate::pickle::{Reduced, read, reduce};
 use crate::python::{equal, record};
 use crate::worker::Worker;
 
-/// The state of one hive as one heartbeat left it: immutable.
+/// The state of one hive as one heartbeat left it: immutable, compared by its fields.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct HiveState(pub(crate) Arc<HiveRuntimeState>);
 
@@ -22,30 +24,30 @@ impl HiveState {
         &self.0.hive_id
     }
 
-    /// Its workers, by worker id.
+    /// By worker id. O(workers).
     #[getter]
     fn workers(&self) -> Vec<Worker> {
         self.0.workers.iter().map(|worker| Worker(worker.clone())).collect()
     }
 
-    /// One of its workers.
+    /// One of its workers. O(log workers).
     fn worker(&self, worker_id: &str) -> Option<Worker> {
         self.0.worker(worker_id).map(|worker| Worker(worker.clone()))
     }
 
-    /// When it was heard, as the registry counts it.
+    /// When it was heard, as the registry counts it: see `liveness_clock`.
     #[getter]
     fn last_heartbeat(&self) -> DateTime<Utc> {
         moment(self.0.last_heartbeat_ms.saturating_mul(1_000))
     }
 
-    /// VRAM of all workers, gigabytes.
+    /// By its workers, units of 10**9 bytes; an assumed amount for those that do not say.
     #[getter]
     fn vram_used_gb(&self) -> f32 {
         self.0.vram_used_gb
     }
 
-    /// RAM of all workers, gigabytes.
+    /// By its workers, units of 10**9 bytes; an assumed amount for those that do not say.
     #[getter]
     fn ram_used_gb(&self) -> f32 {
         self.0.ram_used_gb
@@ -69,7 +71,7 @@ impl HiveState {
         self.0.hive.as_deref().map(|info| hive_info(py, info)).transpose()
     }
 
-    /// The devices that the hive declares, if it does.
+    /// The devices that it declares, if it does.
     #[getter]
     fn capabilities<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
         let devices = self.0.capabilities.as_deref();
@@ -87,6 +89,10 @@ impl HiveState {
         hasher.finish()
     }
 
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py, (Bound<'py, PyBytes>,)>> {
+        reduce(py, "_unpickle_hive_state", &*self.0)
+    }
+
     fn __repr__(&self) -> String {
         let state = &*self.0;
         format!(
@@ -97,6 +103,13 @@ impl HiveState {
             self.last_heartbeat().to_rfc3339()
         )
     }
+}
+
+/// The inverse of `HiveState.__reduce__`.
+#[pyfunction]
+#[pyo3(name = "_unpickle_hive_state")]
+pub(crate) fn unpickle_hive_state(py: Python<'_>, json: &[u8]) -> PyResult<HiveState> {
+    Ok(HiveState(Arc::new(read(py, json)?)))
 }
 
 /// `HiveInfo`.

@@ -8,7 +8,9 @@ use pyo3::prelude::*;
 use crate::error::guard;
 use crate::fork::{Owned, leave, take};
 
-/// Evicts silent hives from time to time, until it is stopped or collected.
+/// A thread that evicts silent hives from time to time.
+///
+/// Until it is stopped, its `with` block ends, or it is collected.
 #[pyclass(frozen, module = "hive_registry")]
 pub(crate) struct Sweeper(Mutex<Option<Owned<Sweeping>>>);
 
@@ -20,7 +22,7 @@ impl Sweeper {
 
 #[pymethods]
 impl Sweeper {
-    /// Stops the thread and waits for it. Again: nothing.
+    /// Stops the thread and waits for it. A second time does nothing.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let sweeper = take(&self.0)?;
         guard(|| {

@@ -5,28 +5,32 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use hive_registry::{ProcessStats, WorkerInfo, said};
-use pyo3::exceptions::PyValueError;
+use hive_registry::{ProcessStats, WorkerInfo};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::number::moment;
+use crate::pickle::{Reduced, read, reduce};
 use crate::python::{equal, record};
 
-/// A worker as one heartbeat told it: immutable.
+/// A worker as one heartbeat told it: immutable, shared with the registry, compared by its fields.
+///
+/// It can be pickled, and does not change when the registry does: ask again for news.
 #[pyclass(frozen, subclass, module = "hive_registry")]
 pub(crate) struct Worker(pub(crate) Arc<WorkerInfo>);
 
-/// A worker that a policy may choose.
+/// A worker that a policy may choose: the worker, and what the registry counts.
 #[pyclass(frozen, extends = Worker, module = "hive_registry")]
 pub(crate) struct Candidate {
-    /// As the registry counts it.
+    /// Less is better. An order, not a measure: to be compared with that of others, and nothing else.
     #[pyo3(get)]
     load: u64,
     /// Reservations it holds.
     #[pyo3(get)]
     reservations: u32,
-    /// Its place among those that are alike.
+    /// Its place among those that are alike: the least is the one reserved least recently.
+    ///
+    /// Before it come those never reserved, in the order of registration. No two are alike.
     #[pyo3(get)]
     turn: u64,
 }
@@ -41,11 +45,11 @@ impl Candidate {
 
 /// The fields, each once: getters and `asdict()`.
 macro_rules! fields {
-    ($(#[doc = $doc:literal] $name:ident: $type:ty = |$worker:ident| $value:expr;)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = |$worker:ident| $value:expr;)*) => {
         #[pymethods]
         impl Worker {
             $(
-                #[doc = $doc]
+                $(#[doc = $doc])+
                 #[getter]
                 fn $name(&self) -> $type {
                     let $worker = &*self.0;
@@ -53,7 +57,7 @@ macro_rules! fields {
                 }
             )*
 
-            /// Its fields as a dict.
+            /// Its fields by their names; not `vram_free_bytes`, which follows from two of them.
             fn asdict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
                 let dict = PyDict::new(py);
                 $(dict.set_item(stringify!($name), self.$name())?;)*
@@ -69,17 +73,17 @@ fields! {
     hive_id: &str = |worker| &worker.hive_id;
     /// Its name on the hive.
     worker_id: &str = |worker| &worker.worker_id;
-    /// "Idle", "Busy", "Loading", "Draining" or another word.
+    /// A word: "Idle", "Busy", "Loading", "Draining" or another.
     state: &str = |worker| worker.state.as_str();
     /// When its hive last heard from it.
     last_heartbeat: DateTime<Utc> = |worker| moment(worker.last_heartbeat.timestamp_micros());
-    /// "healthy", "degraded", "unhealthy" or another word.
+    /// A word: "healthy", "degraded", "unhealthy" or another.
     health_status: &str = |worker| worker.health_status.as_str();
     /// Where it takes requests.
     url: Option<&str> = |worker| worker.url.as_deref();
     /// The model it has loaded.
     model_id: Option<&str> = |worker| worker.model_id.as_deref();
-    /// "cuda", "cpu", "metal" or another word.
+    /// A word: "cuda", "cpu", "metal" or another.
     backend: Option<&str> = |worker| worker.backend.as_ref().map(|backend| backend.as_str());
     /// The index of its GPU on the hive.
     device_id: Option<u32> = |worker| worker.device_id;
@@ -89,17 +93,17 @@ fields! {
     vram_total_bytes: Option<u64> = |worker| worker.vram_total_bytes;
     /// RAM in use, bytes.
     ram_bytes: Option<u64> = |worker| worker.ram_bytes;
-    /// CPU in use, percent of one core.
+    /// CPU in use, percent of one core; may pass 100.
     cpu_percent: Option<f32> = |worker| worker.cpu_percent;
     /// GPU in use, percent.
     gpu_percent: Option<f32> = |worker| worker.gpu_percent;
-    /// Requests it takes at once.
+    /// Requests it takes at once; None does not limit it, and it is ranked by what is assumed.
     max_concurrency: Option<u32> = |worker| worker.max_concurrency;
 }
 
 #[pymethods]
 impl Worker {
-    /// VRAM of its device that it does not use, bytes.
+    /// VRAM of its device that it does not use itself; None if it does not tell how much there is.
     #[getter]
     fn vram_free_bytes(&self) -> Option<u64> {
         self.0.vram_free_bytes()
@@ -121,11 +125,9 @@ impl Worker {
         hasher.finish()
     }
 
-    /// As JSON, which keeps every field; a candidate becomes a worker.
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
-        let json =
-            serde_json::to_vec(&*self.0).map_err(|error| PyValueError::new_err(said(&error.to_string())))?;
-        Ok((py.import("hive_registry._core")?.getattr("_unpickle_worker")?, (PyBytes::new(py, &json),)))
+    /// A candidate becomes a worker.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py, (Bound<'py, PyBytes>,)>> {
+        reduce(py, "_unpickle_worker", &*self.0)
     }
 
     fn __repr__(&self) -> String {
@@ -143,10 +145,8 @@ impl Worker {
 /// The inverse of `Worker.__reduce__`.
 #[pyfunction]
 #[pyo3(name = "_unpickle_worker")]
-pub(crate) fn unpickle_worker(json: &[u8]) -> PyResult<Worker> {
-    let worker =
-        serde_json::from_slice(json).map_err(|error| PyValueError::new_err(said(&error.to_string())))?;
-    Ok(Worker(Arc::new(worker)))
+pub(crate) fn unpickle_worker(py: Python<'_>, json: &[u8]) -> PyResult<Worker> {
+    Ok(Worker(Arc::new(read(py, json)?)))
 }
 
 /// `ProcessStats`.

@@ -9,12 +9,14 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, RecordBatchReader, StringViewArray};
 use arrow_schema::{ArrowError, DataType};
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, Utc};
 use hive_registry::{HeartbeatError, HeartbeatOutcome, HiveHeartbeatPayload, HiveRegistry, WorkerState};
 
 use super::{cast, moments};
+use crate::number::unix_us;
+use crate::order::{Key, replayed};
 
-/// The heartbeats of a table, in the order of their first rows.
+/// The heartbeats of a table, as their first rows come.
 pub(crate) struct Heartbeats {
     batches: Vec<Columns>,
     beats: Vec<Vec<Run>>,
@@ -64,18 +66,28 @@ impl Heartbeats {
         Ok(Self { batches, beats })
     }
 
-    /// Applies them one after another; the outcome of each, with its first row.
+    /// Applies them hive by hive, in the order of keys (I3); the outcome of each, with its first row.
     pub(crate) fn apply(
         &self,
         registry: &HiveRegistry,
     ) -> Vec<(usize, Result<HeartbeatOutcome, HeartbeatError>)> {
         // Filled again and again: half the time would go into its strings.
         let mut payload = HiveHeartbeatPayload::default();
-        let apply = |beat: &Vec<Run>| {
+        let mut apply = |beat: &[Run]| {
             let row = self.fill(&mut payload, beat);
             (row, registry.ingest_payload(&payload))
         };
-        self.beats.iter().map(apply).collect()
+        let keys: Vec<_> = self.beats.iter().map(|beat| self.key(beat)).collect();
+        replayed(&keys).into_iter().map(|at| apply(&self.beats[at])).collect()
+    }
+
+    fn key(&self, beat: &[Run]) -> Key<'_> {
+        let (columns, row) = (&self.batches[beat[0].batch], beat[0].rows.start);
+        Key {
+            hive_id: columns.hive_id.get(row).unwrap_or_default(),
+            pair: columns.epoch.get(row).zip(columns.seq.get(row)),
+            timestamp: columns.timestamp.get(row).and_then(Moment::time),
+        }
     }
 
     /// Makes `payload` say what `beat` says, and returns its first row.
@@ -219,6 +231,20 @@ impl Column<'_> {
         }
     }
 
+    /// Seconds since 1970 as microseconds.
+    fn seconds(&self) -> Result<PrimitiveArray<TimestampMicrosecondType>, String> {
+        let numbers = self.cast(&DataType::Float64)?;
+        let numbers = numbers.iter().flat_map(|numbers| numbers.as_primitive::<Float64Type>());
+        let micros = |(at, seconds): (usize, Option<f64>)| {
+            let Some(seconds) = seconds else { return Ok(None) };
+            unix_us(seconds).map(Some).ok_or_else(|| {
+                let row = self.first_row + at;
+                format!("{}[{row}]: {seconds} refused: seconds since 1970 up to the year 9999", self.name)
+            })
+        };
+        numbers.enumerate().map(micros).collect()
+    }
+
     fn refused(&self, bound: &str) -> String {
         let found = self.array.map_or(DataType::Null, |array| array.data_type().clone());
         format!("{}: {found} refused: {bound}", self.name)
@@ -334,8 +360,12 @@ impl Moments {
                 ))
             } else if column.array.is_none_or(|array| is_text(array.data_type())) {
                 Told::Text(Text::of(column)?)
+            } else if column.array.is_some_and(|array| array.data_type().is_numeric()) {
+                Told::Times(column.seconds()?)
             } else {
-                return Err(column.refused("a timestamp with a time zone, or text as RFC 3339"));
+                return Err(
+                    column.refused("a timestamp with a time zone, seconds since 1970, or text as RFC 3339")
+                );
             };
         Ok(Self { values, place })
     }
@@ -353,6 +383,13 @@ impl Moments {
 }
 
 impl Moment<'_> {
+    fn time(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Text(text) => DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc()),
+            Self::Micros(micros) => DateTime::from_timestamp_micros(micros),
+        }
+    }
+
     /// What lies past every calendar becomes a text that the registry refuses.
     fn rfc3339(self) -> String {
         match self {

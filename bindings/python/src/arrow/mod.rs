@@ -4,7 +4,7 @@ mod heartbeats;
 mod tables;
 
 pub(crate) use heartbeats::Heartbeats;
-pub(crate) use tables::{hives, workers};
+pub(crate) use tables::{hives, schemas, workers};
 
 use std::sync::Arc;
 

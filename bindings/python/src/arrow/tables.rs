@@ -159,6 +159,11 @@ table! { Hives of &HiveSnapshot {
     };
 } }
 
+/// What tables there are.
+pub(crate) fn schemas() -> [SchemaRef; 2] {
+    [Workers::schema(), Hives::schema()]
+}
+
 fn micros(hive: &HiveSnapshot) -> i64 {
     shown(hive.state.last_heartbeat_ms.saturating_mul(1_000))
 }

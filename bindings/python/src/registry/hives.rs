@@ -1,16 +1,17 @@
 //! Hives: what is known of them.
 
-use hive_registry::HiveId;
+use hive_registry::{self as hive, HiveId};
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
 
 use super::HiveRegistry;
 use crate::number::age_ms;
-use crate::python::record;
+use crate::python::{list, record};
 use crate::state::{HiveState, hive_info};
 
 /// Ids as Python has them.
-fn names(ids: Vec<HiveId>) -> Vec<String> {
-    ids.iter().map(|id| id.to_string()).collect()
+fn names(py: Python<'_>, ids: Vec<HiveId>) -> PyResult<Bound<'_, PyList>> {
+    list(py, ids, |id| Ok(PyString::new(py, &id)))
 }
 
 fn max_age(value: &Bound<'_, PyAny>) -> PyResult<i64> {
@@ -19,22 +20,22 @@ fn max_age(value: &Bound<'_, PyAny>) -> PyResult<i64> {
 
 #[pymethods]
 impl HiveRegistry {
-    /// The newest state of a hive.
+    /// The newest state of a hive. O(1).
     fn get_hive_state(&self, hive_id: &str) -> PyResult<Option<HiveState>> {
         self.run(|registry| Ok(registry.get_hive_state(hive_id).map(HiveState)))
     }
 
-    /// Hives heard less than `max_age_ms` ago.
+    /// Hives heard less than `max_age_ms` milliseconds ago, ordered. O(hives).
     #[pyo3(signature = (max_age_ms = 30_000))]
-    fn list_active_hives(
+    fn list_active_hives<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         #[pyo3(from_py_with = max_age)] max_age_ms: i64,
-    ) -> PyResult<Vec<String>> {
-        self.detached(py, |registry| names(registry.list_active_hives(max_age_ms)))
+    ) -> PyResult<Bound<'py, PyList>> {
+        names(py, self.detached(py, |registry| registry.list_active_hives(max_age_ms))?)
     }
 
-    /// Memory in use and free.
+    /// Memory of a hive, in use and free. O(workers of the hive).
     fn get_available_resources<'py>(
         &self,
         py: Python<'py>,
@@ -55,22 +56,22 @@ impl HiveRegistry {
         record(py, "Resources", fields).map(Some)
     }
 
-    /// Takes a hive and its workers out.
+    /// Takes a hive and its workers out, and ends their reservations; whether it was there. O(its workers).
     fn remove_hive(&self, hive_id: &str) -> PyResult<bool> {
         self.run(|registry| Ok(registry.remove_hive(hive_id)))
     }
 
-    /// All hives, live or not.
-    fn list_all_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        self.detached(py, |registry| names(registry.list_all_hives()))
+    /// All hives, live or not, ordered. O(hives).
+    fn list_all_hives<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        names(py, self.detached(py, hive::HiveRegistry::list_all_hives)?)
     }
 
-    /// How many workers a hive has.
+    /// How many workers a hive has. O(1).
     fn get_worker_count(&self, hive_id: &str) -> PyResult<Option<usize>> {
         self.run(|registry| Ok(registry.get_worker_count(hive_id)))
     }
 
-    /// Whether a hive was heard less than `max_age_ms` ago.
+    /// Whether a hive was heard less than `max_age_ms` milliseconds ago. O(1).
     #[pyo3(signature = (hive_id, max_age_ms = 30_000))]
     fn is_hive_online(
         &self,
@@ -80,33 +81,33 @@ impl HiveRegistry {
         self.run(|registry| Ok(registry.is_hive_online(hive_id, max_age_ms)))
     }
 
-    /// How many hives are known.
+    /// How many hives are known. O(1).
     fn hive_count(&self) -> PyResult<usize> {
         self.run(|registry| Ok(registry.hive_count()))
     }
 
-    /// What a hive said about itself.
+    /// What a hive said about itself, if it sends the telemetry form. O(1).
     fn get_hive<'py>(&self, py: Python<'py>, hive_id: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let info = self.run(|registry| Ok(registry.get_hive(hive_id)))?;
         info.map(|info| hive_info(py, &info)).transpose()
     }
 
-    /// Hives heard within the liveness window.
-    fn list_online_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        self.detached(py, |registry| names(registry.list_online_hives()))
+    /// Hives heard within the liveness window, ordered. O(hives).
+    fn list_online_hives<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        names(py, self.detached(py, hive::HiveRegistry::list_online_hives)?)
     }
 
-    /// Online hives that take new work.
-    fn list_available_hives(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        self.detached(py, |registry| names(registry.list_available_hives()))
+    /// Online hives that take new work, ordered. O(hives).
+    fn list_available_hives<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        names(py, self.detached(py, hive::HiveRegistry::list_available_hives)?)
     }
 
-    /// How many hives are online.
+    /// How many hives are online. O(hives).
     fn count_online(&self, py: Python<'_>) -> PyResult<usize> {
         self.detached(py, |registry| registry.count_online())
     }
 
-    /// How many hives are available.
+    /// How many hives are available. O(hives).
     fn count_available(&self, py: Python<'_>) -> PyResult<usize> {
         self.detached(py, |registry| registry.count_available())
     }

@@ -10,19 +10,41 @@ use std::sync::Arc;
 use hive_registry::{self as hive, HiveId, LivenessClock, StaleMode, WorkerInfo, said};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::PyString;
 
 use crate::clock::ManualClock;
 use crate::error::{HiveRegistryError, Refused, guard};
 use crate::events::Feed;
-use crate::fork::Owned;
+use crate::fork::{Owned, may_make};
 use crate::number::{number, one_of, refused, seconds, signed_span, size, span, whole};
-use crate::python::record;
+use crate::python::{list, record};
 use crate::snapshot::Snapshot;
 use crate::sweeper::Sweeper;
 use crate::worker::Worker;
 
 /// A live registry of hives and their workers.
+///
+/// Any threads may use it at once. Long calls let other threads of Python run; picks and reservations take less time
+/// than that would. Nothing is persistent.
+///
+/// Args:
+///     shards: lock-striped shards of each map, a power of two from 2 to 65,536; 128 by default.
+///     liveness_window: how long after its last heartbeat a hive counts as live, above 0; 30 s by default.
+///     liveness_clock: what counts as the last heartbeat: "reported", its own timestamp, never later than its arrival;
+///         or "arrival", which no wrong clock changes.
+///     stale_mode: whether workers of hives past the window are picked: "exclude" or "ignore".
+///     limits: bounds on what is held.
+///     assumed_worker_memory: gigabytes of VRAM and of RAM that a worker counts for when it does not say; (4.0, 2.0) by
+///         default.
+///     clock: a `ManualClock` to go by, instead of the system's clocks.
+///     seed: fixes every random choice.
+///     assumed_concurrency: requests at once that a worker is ranked by when it reports no `max_concurrency`, which
+///         then does not limit it: at least 1; 16 by default.
+///     tie_seed: shuffles the order of workers that are alike in all else, which is that of registration by default:
+///         for several registries of one fleet, each with another seed.
+///
+/// Raises:
+///     ConfigError: a setting is out of bounds.
 #[pyclass(frozen, weakref, module = "hive_registry")]
 pub(crate) struct HiveRegistry(Owned<hive::HiveRegistry>);
 
@@ -69,6 +91,7 @@ impl HiveRegistry {
         assumed_concurrency: Option<&Bound<'_, PyAny>>,
         tie_seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        may_make()?;
         let mut builder = hive::HiveRegistry::builder()
             .liveness_clock(one_of(
                 "liveness_clock",
@@ -130,14 +153,17 @@ impl HiveRegistry {
         guard(|| Ok(Self(Owned::new(builder.build()?))))
     }
 
-    /// Removes hives not heard for `max_age`.
+    /// Removes hives not heard for `max_age`. O(hives).
+    ///
+    /// At most 15 % of a fleet of 8 or more at once, and none while over half of it is silent (for at most 5 minutes):
+    /// then the fault is more likely at this end.
     fn evict_stale<'py>(&self, py: Python<'py>, max_age: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let max_age = seconds("max_age", max_age)?;
         let done = self.detached(py, |registry| registry.evict_stale(max_age))?;
         record(py, "Eviction", (done.hives, done.held, done.remaining))
     }
 
-    /// Evicts from time to time, on a thread of its own.
+    /// Evicts from time to time on a thread of its own, while the registry and the sweeper exist.
     fn spawn_sweeper(&self, every: &Bound<'_, PyAny>, max_age: &Bound<'_, PyAny>) -> PyResult<Sweeper> {
         let (every, max_age) = (seconds("every", every)?, seconds("max_age", max_age)?);
         self.run(|registry| {
@@ -147,6 +173,10 @@ impl HiveRegistry {
     }
 
     /// The events from now on.
+    ///
+    /// Args:
+    ///     capacity: how many events a reader may be behind; 1,024 by default.
+    ///     timeout: iterating ends when none came for so long; by default it waits for ever.
     #[pyo3(signature = (capacity = None, timeout = None))]
     fn subscribe<'py>(
         &self,
@@ -160,7 +190,7 @@ impl HiveRegistry {
         record(py, "Subscription", (feed, timeout.map(|timeout| timeout.as_secs_f64())))
     }
 
-    /// What the registry has done.
+    /// What the registry has done. O(hives).
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = self.detached(py, hive::HiveRegistry::stats)?;
         let counts = stats.heartbeats;
@@ -169,8 +199,7 @@ impl HiveRegistry {
             "HeartbeatCounts",
             (counts.registered, counts.updated, counts.superseded, counts.removed, counts.refused),
         )?;
-        let hives = stats.hives.iter().map(|hive| hive_stats(py, hive)).collect::<PyResult<Vec<_>>>()?;
-        let hives = PyTuple::new(py, hives)?;
+        let hives = list(py, stats.hives, |hive| hive_stats(py, &hive))?.to_tuple();
         record(
             py,
             "Stats",
@@ -193,7 +222,7 @@ impl HiveRegistry {
         stats.map(|stats| hive_stats(py, &stats)).transpose()
     }
 
-    /// A copy of everything, as tables.
+    /// A copy of everything, as tables. O(workers).
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         Ok(Snapshot::new(self.detached(py, hive::HiveRegistry::snapshot)?))
     }
