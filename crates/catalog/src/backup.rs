@@ -181,7 +181,13 @@ impl HiveCatalog {
         if self.path().is_some_and(|path| to.canonicalize().is_ok_and(|to| to == path)) {
             return Err(CatalogError::not_a_catalog(to, "a backup cannot take the place of its own catalog"));
         }
-        let bytes = self.read(|db| copy(db, to, &mut progress))?;
+        let bytes = self.read(|db| {
+            // To SQLite the copy is written by this connection, which is one that only reads.
+            db.pragma_update(None, "query_only", false)?;
+            let done = copy(db, to, &mut progress);
+            db.pragma_update(None, "query_only", true)?;
+            done
+        })?;
         Ok(Backup { path: to.to_owned(), bytes })
     }
 

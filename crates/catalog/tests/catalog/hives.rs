@@ -292,7 +292,7 @@ fn hostile_text_in_any_field_is_refused_by_field_and_bound_and_nothing_is_kept()
         "a'; DROP TABLE hives",
         "\u{202e}gpj",
         "/a b",
-        "ext::sh",
+        "ext::sh -c x",
         "~/x",
         "/\u{e9}",
     ];
