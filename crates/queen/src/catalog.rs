@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::{Catalog, Global};
 use crate::failure::Failure;
 use crate::table::{Cell, Column, lines};
-use crate::terminal::{Style, Terminal, clean};
+use crate::terminal::{Style, Terminal, clean, quoted};
 use crate::time::{Since, told};
 use crate::{open, progress, who};
 
@@ -118,7 +118,7 @@ fn findings(
         lines.push(line(Style::Yellow, "not dialled:", &value.fault));
     }
     for left in &found.leftovers {
-        let of = left.id.as_ref().map_or_else(|| "no hive".to_owned(), |id| format!("hive {id:?}"));
+        let of = left.id.as_ref().map_or_else(|| "no hive".to_owned(), |id| format!("hive {}", quoted(id)));
         let kept = format!("{of}: {}: {} ({})", left.field, left.value, left.why);
         lines.push(line(Style::Yellow, "kept aside:", &kept));
     }

@@ -146,6 +146,13 @@ pub(crate) fn clean(text: &str) -> String {
     cleaned
 }
 
+/// In quotes, 64 letters of it: what somebody typed, in an error.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut letters = text.chars();
+    let shown: String = letters.by_ref().take(64).collect();
+    format!("\"{}{}\"", clean(&shown), if letters.next().is_some() { "..." } else { "" })
+}
+
 /// The same document with those escaped as JSON has it: `\u202e`. They stand in strings only, but for line ends.
 pub(crate) fn clean_json(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
