@@ -32,7 +32,7 @@ fn backup(file: &Path, global: &Global, terminal: &Terminal) -> Result<(), Failu
         return terminal.json(&json!({ "file": path, "bytes": made.bytes }));
     }
     terminal.say(&format!("backed up to {}, {} bytes", clean(&path), made.bytes))?;
-    terminal.note("its secrets open with the key file only: keep a copy of that, apart from the backups");
+    terminal.advise("its secrets open with the key file only: keep a copy of that, apart from the backups");
     Ok(())
 }
 
@@ -240,6 +240,6 @@ fn rotate_key(global: &Global, terminal: &Terminal) -> Result<(), Failure> {
         return terminal.json(&json!({ "key_id": done.key_id, "secrets": done.sealed }));
     }
     terminal.say(&format!("{} secrets are sealed by key {} now", done.sealed, clean(&done.key_id)))?;
-    terminal.note("keys before it stay in the key file, for backups need them; keep a copy of it again");
+    terminal.advise("keys before it stay in the key file, for backups need them; keep a copy of it again");
     Ok(())
 }

@@ -97,6 +97,13 @@ impl Terminal {
         let _ = writeln!(io::stderr(), "{}", clean(line));
     }
 
+    /// Good advice, for people: who runs this by the clock has it already.
+    pub(crate) fn advise(&self, line: &str) {
+        if self.is_terminal() {
+            self.note(line);
+        }
+    }
+
     pub(crate) fn complain(&self, failure: &Failure) {
         let error = painted(self.error_colours, Style::Red, "error:");
         let _ = writeln!(io::stderr(), "{error} {}", clean(&failure.to_string()));
