@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::{Catalog, Global};
 use crate::failure::Failure;
 use crate::table::{Cell, Column, lines};
-use crate::terminal::{Style, Terminal, clean};
+use crate::terminal::{Style, Terminal, clean, quoted};
 use crate::time::{Since, told};
 use crate::{open, progress, who};
 
@@ -32,7 +32,7 @@ fn backup(file: &Path, global: &Global, terminal: &Terminal) -> Result<(), Failu
         return terminal.json(&json!({ "file": path, "bytes": made.bytes }));
     }
     terminal.say(&format!("backed up to {}, {} bytes", clean(&path), made.bytes))?;
-    terminal.note("its secrets open with the key file only: keep a copy of that, apart from the backups");
+    terminal.advise("its secrets open with the key file only: keep a copy of that, apart from the backups");
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn findings(
         lines.push(line(Style::Yellow, "not dialled:", &value.fault));
     }
     for left in &found.leftovers {
-        let of = left.id.as_ref().map_or_else(|| "no hive".to_owned(), |id| format!("hive {id:?}"));
+        let of = left.id.as_ref().map_or_else(|| "no hive".to_owned(), |id| format!("hive {}", quoted(id)));
         let kept = format!("{of}: {}: {} ({})", left.field, left.value, left.why);
         lines.push(line(Style::Yellow, "kept aside:", &kept));
     }
@@ -240,6 +240,6 @@ fn rotate_key(global: &Global, terminal: &Terminal) -> Result<(), Failure> {
         return terminal.json(&json!({ "key_id": done.key_id, "secrets": done.sealed }));
     }
     terminal.say(&format!("{} secrets are sealed by key {} now", done.sealed, clean(&done.key_id)))?;
-    terminal.note("keys before it stay in the key file, for backups need them; keep a copy of it again");
+    terminal.advise("keys before it stay in the key file, for backups need them; keep a copy of it again");
     Ok(())
 }

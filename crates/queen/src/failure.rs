@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use hive_catalog::CatalogError;
 
 use crate::cli::Cli;
+use crate::terminal::quoted;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Failure {
 
     /// There is no such hive.
     pub(crate) fn unknown(id: &str) -> Self {
-        Self::Refused(format!("no hive {id:?} in the catalog"), Some(NAMES))
+        Self::Refused(format!("no hive {} in the catalog", quoted(id)), Some(NAMES))
     }
 
     /// What to do next, where the sentence itself does not say.

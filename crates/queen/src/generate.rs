@@ -25,6 +25,7 @@ pub(crate) fn man(folder: Option<&Path>, terminal: &Terminal) -> Result<(), Fail
     fs::create_dir_all(folder).map_err(|error| Failure::file(folder, "make the folder", &error))?;
     clap_mangen::generate_to(Cli::command(), folder)
         .map_err(|error| Failure::file(folder, "write the pages", &error))?;
-    terminal.note(&format!("manual pages are in {}; `man -l {0}/queen.1` shows the first", folder.display()));
+    terminal
+        .advise(&format!("manual pages are in {}; `man -l {0}/queen.1` shows the first", folder.display()));
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::{Add, Field, Fields, Global, Nodes, Remove, Update};
 use crate::failure::Failure;
-use crate::terminal::{Terminal, clean};
+use crate::terminal::{Terminal, clean, quoted};
 use crate::{listing, open, secrets, transfer};
 
 pub(crate) fn run(command: Nodes, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
@@ -66,7 +66,7 @@ fn once_each(labels: Vec<(String, String)>) -> Result<BTreeMap<String, String>, 
     let mut all = BTreeMap::new();
     for (name, value) in labels {
         if all.contains_key(&name) {
-            return Err(Failure::usage(format_args!("--label {name:?} is there twice")));
+            return Err(Failure::usage(format_args!("--label {} is there twice", quoted(&name))));
         }
         all.insert(name, value);
     }
@@ -120,7 +120,8 @@ fn patch(fields: Fields, unset: &[Field], unset_label: Vec<String>) -> Result<Hi
     for name in unset_label {
         if labels.get(&name).is_some_and(Option::is_some) {
             return Err(Failure::usage(format_args!(
-                "--label and --unset-label of {name:?} exclude each other"
+                "--label and --unset-label of {} exclude each other",
+                quoted(&name)
             )));
         }
         labels.insert(name, None);

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::{Global, Secret, SecretName};
 use crate::failure::Failure;
 use crate::open;
-use crate::terminal::{Terminal, clean};
+use crate::terminal::{Terminal, clean, quoted};
 
 /// More than there may be with the end of a line, so that what is too long is refused and not cut.
 const MOST: u64 = MAX_SECRET_BYTES as u64 + 3;
@@ -21,7 +21,7 @@ pub(crate) fn run(command: &Secret, global: &Global, terminal: &Terminal) -> Res
         Secret::Remove(name) => {
             if !open::existing(global, terminal)?.remove_secret(&name.name, &name.key)? {
                 return Err(Failure::Refused(
-                    format!("hive {:?} has no secret {:?}", name.name, name.key),
+                    format!("hive {} has no secret {}", quoted(&name.name), quoted(&name.key)),
                     Some("`queen nodes secret list NAME` shows what there is"),
                 ));
             }

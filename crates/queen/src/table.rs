@@ -162,8 +162,8 @@ mod tests {
         );
         assert_eq!(lines(&COLUMNS, &rows(), &terminal(Some(28)))[1], "gpu-1       192.168…  rack=…");
         let narrow = lines(&COLUMNS, &rows(), &terminal(Some(27)));
-        assert_eq!(narrow[0], "NAME            HOST");
-        assert_eq!(narrow[1], "gpu-1           192.168.1.…");
+        assert_eq!(narrow[0], "NAME               HOST");
+        assert_eq!(narrow[1], "gpu-1              192.168…");
         assert_eq!(narrow[3], "no room for LABELS; --json…");
         assert_eq!(lines(&COLUMNS, &rows(), &terminal(Some(12)))[2], "日本日本日…");
     }

@@ -97,6 +97,13 @@ impl Terminal {
         let _ = writeln!(io::stderr(), "{}", clean(line));
     }
 
+    /// Good advice, for people: who runs this by the clock has it already.
+    pub(crate) fn advise(&self, line: &str) {
+        if self.is_terminal() {
+            self.note(line);
+        }
+    }
+
     pub(crate) fn complain(&self, failure: &Failure) {
         let error = painted(self.error_colours, Style::Red, "error:");
         let _ = writeln!(io::stderr(), "{error} {}", clean(&failure.to_string()));
@@ -144,6 +151,13 @@ pub(crate) fn clean(text: &str) -> String {
         }
     }
     cleaned
+}
+
+/// In quotes, 64 letters of it: what somebody typed, in an error.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut letters = text.chars();
+    let shown: String = letters.by_ref().take(64).collect();
+    format!("\"{}{}\"", clean(&shown), if letters.next().is_some() { "..." } else { "" })
 }
 
 /// The same document with those escaped as JSON has it: `\u202e`. They stand in strings only, but for line ends.

@@ -26,8 +26,12 @@ fn older_database(home: &Home) {
 #[test]
 fn a_backup_restores_what_was_there_and_keeps_what_is_set_aside() {
     let home = Home::with(&["a", "b"]);
-    let out = home.queen(&["catalog", "backup", "kept.db"]).did();
-    assert!(out.starts_with("backed up to kept.db, "), "{out}");
+    let ran = home.queen(&["catalog", "backup", "kept.db"]);
+    // Run by the clock it has nothing to complain of.
+    assert_eq!(ran.err, "");
+    assert!(ran.did().starts_with("backed up to kept.db, "));
+    let seen = home.on_terminal(80, &["catalog", "backup", "kept.db"]).did().join(" ");
+    assert!(seen.contains("keep a copy of that"), "{seen}");
     home.queen(&["nodes", "remove", "a", "--yes"]).did();
     home.queen(&["nodes", "add", "c", "--host", "h"]).did();
     let restored = home.json(&["catalog", "restore", "kept.db"]);
