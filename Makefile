@@ -63,7 +63,7 @@ python: $(VENV)/.installed ## The Python package, built from here and installed 
 
 test-python: python ## The Python package: every topic, its stubs, the examples, a wheel on every CPython found
 	$(VENV)/bin/python -m pytest
-	$(VENV)/bin/python -m mypy.stubtest hive_registry --allowlist tests/python/stubtest.txt
+	$(VENV)/bin/python -m mypy.stubtest --allowlist tests/python/stubtest.txt hive_registry
 	PROFILE=$(PROFILE) tests/python/smoke
 
 test-pip: ## `pip install .` into an empty environment, as users do it, then the quick start

@@ -192,10 +192,12 @@ def registry_after(call: Callable[[HiveRegistry], object]) -> HiveRegistry:
 
 
 def left(registry: HiveRegistry) -> tuple[Any, ...]:
-    """All that a heartbeat leaves, complaints and refusals among it."""
+    """All that a heartbeat leaves, complaints and refusals among it, and what is decided by it."""
     stats = registry.stats()
-    hives = registry.list_all_hives()
-    return [registry.get_hive_state(hive_id) for hive_id in hives], stats.heartbeats, [*map(told, stats.hives)]
+    states = [registry.get_hive_state(hive_id) for hive_id in registry.list_all_hives()]
+    models = sorted({found.model_id or "" for _, found in registry.list_all_workers()} | {"m"})
+    decisions = [(registry.explain(model), registry.pick(model), registry.pick(model, "random")) for model in models]
+    return (states, decisions), stats.heartbeats, [*map(told, stats.hives)]
 
 
 def told(stats: HiveStats) -> tuple[int, str | None, int, str | None]:

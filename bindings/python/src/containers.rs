@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyIterator, PyString};
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess};
 
@@ -93,16 +93,16 @@ fn interned(py: Python<'_>, fields: &'static [&'static str]) -> Arc<[Py<PyString
     names
 }
 
-/// The items of a sequence, one after another.
+/// The items of a sequence, one after another, for a sequence may be endless, or change meanwhile.
 pub(crate) struct Items<'w, 'py> {
     walk: &'w Walk<'py>,
-    items: Bound<'py, PyList>,
+    items: Bound<'py, PyIterator>,
     at: usize,
 }
 
 impl<'w, 'py> Items<'w, 'py> {
     pub(crate) fn of(walk: &'w Walk<'py>, sequence: &Bound<'py, PyAny>) -> PyResult<Self> {
-        Ok(Self { walk, items: items(sequence)?, at: 0 })
+        Ok(Self { walk, items: sequence.try_iter()?, at: 0 })
     }
 }
 
@@ -110,25 +110,11 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
     type Error = Fault;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        // It may have become shorter meanwhile.
-        if self.at >= self.items.len() {
-            return Ok(None);
-        }
-        let item = self.items.get_item(self.at)?;
+        let Some(item) = self.items.next() else { return Ok(None) };
+        let item = item?;
+        self.walk.count(1)?;
         self.at += 1;
         let read = seed.deserialize(Value { walk: self.walk, object: &item, place: Place::Field });
         read.map(Some).map_err(|fault| fault.at(self.at - 1))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len().saturating_sub(self.at))
-    }
-}
-
-/// A list as it is, another sequence as a list.
-fn items<'py>(sequence: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-    match sequence.cast::<PyList>() {
-        Ok(list) => Ok(list.clone()),
-        Err(_) => Ok(sequence.py().get_type::<PyList>().call1((sequence,))?.cast_into::<PyList>()?),
     }
 }

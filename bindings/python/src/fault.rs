@@ -7,6 +7,9 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use serde::de::{self, Expected, Unexpected};
 
+/// What a heartbeat may be.
+pub(crate) const FORMS: &str = "a dict, JSON, a dataclass, or a model of pydantic, attrs or msgspec";
+
 /// Why an object could not be read.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -25,6 +28,8 @@ pub(crate) enum What {
     Refused {
         value: String,
         bound: String,
+        /// What the object raised, if that is why.
+        cause: Option<PyErr>,
     },
     Over(HeartbeatError),
     /// By the object, while it was read.
@@ -58,7 +63,7 @@ impl Fault {
         let path = if self.path.is_empty() { "." } else { &*self.path };
         match self.what {
             What::Said { message, .. } => Ok((HeartbeatError::malformed(path, &message), None)),
-            What::Refused { value, bound } => Ok((HeartbeatError::invalid(path, value, bound), None)),
+            What::Refused { value, bound, cause } => Ok((HeartbeatError::invalid(path, value, bound), cause)),
             What::Over(error) => Ok((error, None)),
             What::Raised(error) if error.is_instance_of::<PyException>(py) => {
                 let words = format!("reading it raised {error}");
@@ -97,10 +102,20 @@ impl de::Error for Fault {
     }
 }
 
+/// What is wanted, with the bounds that a number by itself does not say, and without names that users do not know.
+pub(crate) fn bounded(expected: &str) -> String {
+    match expected {
+        "u16" => format!("u16, from 0 to {}", u16::MAX),
+        "u64" => format!("u64, from 0 to {}", u64::MAX),
+        _ if expected.starts_with("struct ") => FORMS.replace("JSON, ", ""),
+        _ => expected.to_owned(),
+    }
+}
+
 /// In the words of JSON.
 #[cold]
 fn wrong(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Fault {
-    let expected = expected.to_string();
+    let expected = bounded(&expected.to_string());
     let message = match found {
         Unexpected::Unit => format!("invalid {what}: null, expected {expected}"),
         found => format!("invalid {what}: {found}, expected {expected}"),

@@ -20,13 +20,11 @@ use serde::de::{Deserialize, Deserializer, Expected, Visitor};
 use serde::forward_to_deserialize_any;
 
 use crate::containers::{Fields, Items};
-use crate::fault::{Fault, What};
+use crate::fault::{FORMS, Fault, What, bounded};
 use crate::fields::Class;
 use crate::number::rfc3339;
 use crate::python::module;
 
-/// What a heartbeat may be.
-const FORMS: &str = "a dict, JSON, a dataclass, or a model of pydantic, attrs or msgspec";
 const MOMENT: &str = "RFC 3339, a datetime with a time zone, or seconds since 1970 up to the year 9999";
 
 /// What could not be read, and whose it seems to be.
@@ -163,7 +161,7 @@ impl<'w, 'py> Value<'w, 'py> {
         // As JSON has it; but what is refused is shown as it was given.
         match self.object.extract::<f64>() {
             Ok(float) => visitor.visit_f64(float).map_err(|fault: Fault| match fault.what {
-                What::Said { expected: Some(expected), .. } => self.refused(&bounded(&expected)),
+                What::Said { expected: Some(expected), .. } => self.refused(&expected),
                 what => Fault { what, ..fault },
             }),
             Err(_) => Err(self.refused("a number that is less than 1.8e308, either way")),
@@ -184,7 +182,8 @@ impl<'w, 'py> Value<'w, 'py> {
         if self.object.is_none() {
             return visitor.visit_unit();
         }
-        let text = self.rfc3339()?.ok_or_else(|| self.refused(MOMENT))?;
+        let text = self.rfc3339().map_err(|fault| self.no_moment(fault))?;
+        let text = text.ok_or_else(|| self.refused(MOMENT))?;
         self.walk.count(text.len() + 2)?;
         let read = visitor.visit_str(&text);
         *self.walk.moment.borrow_mut() = Some((self.object.clone(), text));
@@ -218,6 +217,17 @@ impl<'w, 'py> Value<'w, 'py> {
         }
     }
 
+    /// Of a moment that raises what is accepted is said, too.
+    #[cold]
+    fn no_moment(self, fault: Fault) -> Fault {
+        match fault.what {
+            What::Raised(error) if error.is_instance_of::<PyException>(self.object.py()) => {
+                self.because(&format!("{MOMENT}; reading it raised {error}"), Some(error))
+            }
+            what => Fault { what, ..fault },
+        }
+    }
+
     /// What stands for a value: that of a number of numpy, or of a member of an enum.
     fn turned(self) -> Result<Option<Bound<'py, PyAny>>, Fault> {
         static ENUM: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
@@ -228,7 +238,7 @@ impl<'w, 'py> Value<'w, 'py> {
         if object.is_instance(&module(py, &ENUM, "enum")?.getattr(intern!(py, "Enum"))?)? {
             return Ok(Some(object.getattr(intern!(py, "value"))?));
         }
-        if object.get_type().hasattr(intern!(py, "item"))? {
+        if object.get_type().hasattr(intern!(py, "item"))? && is_scalar(object)? {
             return Ok(Some(object.call_method0(intern!(py, "item"))?));
         }
         Ok(None)
@@ -292,9 +302,15 @@ impl<'w, 'py> Value<'w, 'py> {
 
     #[cold]
     fn refused(self, bound: &str) -> Fault {
+        self.because(bound, None)
+    }
+
+    #[cold]
+    fn because(self, bound: &str, cause: Option<PyErr>) -> Fault {
         match shown(self.object) {
             Ok(value) => {
-                Fault { path: String::new(), what: What::Refused { value, bound: bound.to_owned() } }
+                let what = What::Refused { value, bound: bound.to_owned(), cause };
+                Fault { path: String::new(), what }
             }
             Err(error) => error.into(),
         }
@@ -403,21 +419,24 @@ impl Offset {
     }
 }
 
+/// Whether what has an `item` is a number by itself: no array with dimensions, and none of numpy's moments and spans, which
+/// would become nanoseconds.
+fn is_scalar(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = object.py();
+    match object.getattr_opt(intern!(py, "ndim"))? {
+        Some(dimensions) if dimensions.eq(0)? => {}
+        _ => return Ok(false),
+    }
+    let Some(dtype) = object.getattr_opt(intern!(py, "dtype"))? else { return Ok(true) };
+    let kind = dtype.getattr_opt(intern!(py, "kind"))?;
+    Ok(!kind.and_then(|kind| kind.extract::<char>().ok()).is_some_and(|kind| "mM".contains(kind)))
+}
+
 /// A value as it is shown; what cannot show itself by its class.
 pub(crate) fn shown(object: &Bound<'_, PyAny>) -> PyResult<String> {
     match object.repr() {
         Ok(said) => Ok(said.to_string_lossy().into_owned()),
         Err(error) if error.is_instance_of::<PyException>(object.py()) => Ok(object.get_type().to_string()),
         Err(error) => Err(error),
-    }
-}
-
-/// What is wanted, with the bound that a number by itself does not say.
-fn bounded(expected: &str) -> String {
-    match expected {
-        "u16" => format!("u16, at most {}", u16::MAX),
-        "u64" => format!("u64, at most {}", u64::MAX),
-        _ if expected.starts_with("struct ") => FORMS.replace("JSON, ", ""),
-        _ => expected.to_owned(),
     }
 }
