@@ -587,6 +587,38 @@ fn bodies_of_other_formats_tell_their_form_first() {
 }
 
 #[test]
+fn what_is_no_struct_is_told_which_by_the_name_that_users_know() {
+    let id = r#""hive_id": "h""#;
+    let unwell = HIVE.replace(r#"{"status": "healthy"}"#, "5");
+    for (members, says) in [
+        (
+            [id, TIMESTAMP, r#""workers": [5]"#],
+            "workers[0]: invalid type: integer `5`, expected struct WorkerState",
+        ),
+        (
+            [HIVE, TIMESTAMP, r#""workers": [5]"#],
+            "workers[0]: invalid type: integer `5`, expected struct ProcessStats",
+        ),
+        (
+            [r#""hive": 5"#, TIMESTAMP, r#""workers": []"#],
+            "hive: invalid type: integer `5`, expected struct HiveInfo",
+        ),
+        (
+            [&unwell, TIMESTAMP, r#""workers": []"#],
+            "hive.health_status: invalid type: integer `5`, expected struct HiveHealth",
+        ),
+        (
+            [HIVE, TIMESTAMP, r#""capabilities": [5]"#],
+            "capabilities[0]: invalid type: integer `5`, expected struct Capability",
+        ),
+    ] {
+        let (registry, _) = registry();
+        let error = registry.ingest_json(format!("{{{}}}", members.join(", ")).as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with(says), "{error}: {says}");
+    }
+}
+
+#[test]
 fn json_strings_may_hold_escapes() {
     let workers = WORKERS
         .replace(r#""w""#, r#""w\u00e9\ud83d\ude00\/\"""#)

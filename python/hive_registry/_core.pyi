@@ -406,6 +406,8 @@ class HiveRegistry:
 
     Raises:
         ConfigError: a setting is out of bounds.
+        HiveRegistryError: this process comes by fork() from one that had a registry: start it with 'spawn' or
+            'forkserver', or fork before the first registry is made.
 
     """
 

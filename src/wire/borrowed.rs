@@ -120,13 +120,14 @@ impl TelemetryTwin<'_> {
 }
 
 /// Declares a twin and its making from the owned type, field for field. Of numbers, those that are `open` need not
-/// be there.
+/// be there. Refusals name the owned type, for users know no other.
 macro_rules! twin {
-    ($twin:ident of $owned:ident {
+    ($twin:ident of $owned:ident, $expecting:literal {
         text: $($text:ident)*; maybe: $($maybe:ident)*;
         told: $($told:ident: $told_type:ty,)*; open: $($open:ident: $open_type:ty,)*
     }) => {
         #[derive(Deserialize)]
+        #[serde(expecting = $expecting)]
         pub(crate) struct $twin<'a> {
             $(#[serde(borrow)] pub(crate) $text: Str<'a>,)*
             $(#[serde(borrow)] pub(crate) $maybe: Option<Str<'a>>,)*
@@ -147,21 +148,21 @@ macro_rules! twin {
     };
 }
 
-twin!(WorkerTwin of WorkerState {
+twin!(WorkerTwin of WorkerState, "struct WorkerState" {
     text: worker_id state last_heartbeat health_status;
     maybe: url model_id backend;
     told:;
     open: device_id: Number<u32>, vram_bytes: Number<u64>, vram_total_bytes: Number<u64>, ram_bytes: Number<u64>,
         cpu_percent: Number<f32>, gpu_percent: Number<f32>, max_concurrency: Number<u32>,
 });
-twin!(ProcessTwin of ProcessStats {
+twin!(ProcessTwin of ProcessStats, "struct ProcessStats" {
     text: group instance;
     maybe: model;
     told: pid: Number<u32>, cpu_pct: Number<f32>, rss_mb: Number<u64>, io_r_mb_s: Number<f32>, io_w_mb_s: Number<f32>,
         uptime_s: Number<u64>, vram_mb: Number<u64>, total_vram_mb: Number<u64>,;
     open: gpu_util_pct: Number<f32>,
 });
-twin!(CapabilityTwin of Capability {
+twin!(CapabilityTwin of Capability, "struct Capability" {
     text: id name device_type;
     maybe: compute_capability;
     told:;
@@ -169,6 +170,7 @@ twin!(CapabilityTwin of Capability {
 });
 
 #[derive(Deserialize)]
+#[serde(expecting = "struct HiveInfo")]
 pub(crate) struct HiveTwin<'a> {
     /// It may be missing where the heartbeat has its own `hive_id`.
     #[serde(borrow)]
@@ -185,6 +187,7 @@ pub(crate) struct HiveTwin<'a> {
 
 /// A struct, because serde's tagged enums buffer and copy.
 #[derive(Deserialize)]
+#[serde(expecting = "struct HiveHealth")]
 pub(crate) struct HealthTwin<'a> {
     pub(crate) status: HealthStatus,
     #[serde(borrow)]

@@ -55,6 +55,11 @@ def test_help_of_a_pick_says_units_errors_and_cost() -> None:
     assert all(word in said for word in ("bytes, percent", "ConfigError: ", "O(1)", "policy: ", "Returns:"))
 
 
+def test_help_of_a_registry_says_where_none_can_be_made() -> None:
+    said = inspect.getdoc(HiveRegistry) or ""
+    assert all(word in said for word in ("HiveRegistryError: ", "fork()", "'spawn'", "'forkserver'"))
+
+
 def test_everything_public_says_what_it_is() -> None:
     classes = [each for each in vars(hive_registry).values() if inspect.isclass(each)]
     silent = [

@@ -29,7 +29,7 @@ pub(crate) enum What {
         value: String,
         bound: String,
         /// What the object raised, if that is why.
-        cause: Option<PyErr>,
+        cause: Option<Box<PyErr>>,
     },
     Over(HeartbeatError),
     /// By the object, while it was read.
@@ -63,7 +63,9 @@ impl Fault {
         let path = if self.path.is_empty() { "." } else { &*self.path };
         match self.what {
             What::Said { message, .. } => Ok((HeartbeatError::malformed(path, &message), None)),
-            What::Refused { value, bound, cause } => Ok((HeartbeatError::invalid(path, value, bound), cause)),
+            What::Refused { value, bound, cause } => {
+                Ok((HeartbeatError::invalid(path, value, bound), cause.map(|cause| *cause)))
+            }
             What::Over(error) => Ok((error, None)),
             What::Raised(error) if error.is_instance_of::<PyException>(py) => {
                 let words = format!("reading it raised {error}");

@@ -222,7 +222,7 @@ impl<'w, 'py> Value<'w, 'py> {
     fn no_moment(self, fault: Fault) -> Fault {
         match fault.what {
             What::Raised(error) if error.is_instance_of::<PyException>(self.object.py()) => {
-                self.because(&format!("{MOMENT}; reading it raised {error}"), Some(error))
+                self.because(&format!("{MOMENT}; reading it raised {error}"), Some(error.into()))
             }
             what => Fault { what, ..fault },
         }
@@ -306,7 +306,7 @@ impl<'w, 'py> Value<'w, 'py> {
     }
 
     #[cold]
-    fn because(self, bound: &str, cause: Option<PyErr>) -> Fault {
+    fn because(self, bound: &str, cause: Option<Box<PyErr>>) -> Fault {
         match shown(self.object) {
             Ok(value) => {
                 let what = What::Refused { value, bound: bound.to_owned(), cause };

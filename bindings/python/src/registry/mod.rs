@@ -45,6 +45,8 @@ use crate::worker::Worker;
 ///
 /// Raises:
 ///     ConfigError: a setting is out of bounds.
+///     HiveRegistryError: this process comes by fork() from one that had a registry: start it with 'spawn' or
+///         'forkserver', or fork before the first registry is made.
 #[pyclass(frozen, weakref, module = "hive_registry")]
 pub(crate) struct HiveRegistry(Owned<hive::HiveRegistry>);
 
