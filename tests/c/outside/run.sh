@@ -45,16 +45,16 @@ staged() {
 
 elsewhere() {
     rm -rf "$out/elsewhere"
-    make install-c PREFIX="$out/elsewhere" LIBDIR=lib/x86_64-linux-gnu INCLUDEDIR="$out/elsewhere/headers/c" &&
+    make install-c PREFIX="$out/elsewhere" LIBDIR=lib/x86_64-linux-gnu INCLUDEDIR="$out/elsewhere/headers & more/c" &&
         outside "$out/elsewhere" && [[ -e $out/elsewhere/lib/x86_64-linux-gnu/libhive_registry.so ]] &&
-        [[ -e $out/elsewhere/headers/c/hive_registry/hive_registry.h ]]
+        [[ -e "$out/elsewhere/headers & more/c/hive_registry/hive_registry.h" ]]
 }
 
 # Nothing of ours is left, and what others put beside it is.
 removed() {
     local left
     touch "$out/elsewhere/lib/x86_64-linux-gnu/libother.so"
-    make uninstall-c PREFIX="$out/elsewhere" LIBDIR=lib/x86_64-linux-gnu INCLUDEDIR="$out/elsewhere/headers/c" || return
+    make uninstall-c PREFIX="$out/elsewhere" LIBDIR=lib/x86_64-linux-gnu INCLUDEDIR="$out/elsewhere/headers & more/c" || return
     left=$(cd "$out/elsewhere" && find . ! -type d -o -name '*hive*')
     [[ $left == ./lib/x86_64-linux-gnu/libother.so ]] || { echo "left: $left"; return 1; }
 }
