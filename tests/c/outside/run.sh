@@ -88,7 +88,9 @@ within() {
 plain() {
     local header=$prefix/include/hive_registry/hive_registry.h inline
     nm -D --defined-only "$prefix/lib/libhive_registry.so" | awk '$3 ~ /^hive_/ { print $3 }' | sort >"$out/exported"
-    cpp -P -DHIVE_NO_INLINE -DHIVE_NO_INCLUDES "$header" | functions | diff - "$out/exported" || return
+    cpp -P -DHIVE_NO_INLINE -DHIVE_NO_INCLUDES "$header" >"$out/plain.h"
+    functions <"$out/plain.h" | diff - "$out/exported" || return
+    ! grep -nwE 'inline|static|return' "$out/plain.h" || return
     inline=$(grep 'static inline' "$header" | functions)
     [[ -n $inline ]] && comm -23 <(echo "$inline") "$out/exported" | diff - /dev/null
 }
