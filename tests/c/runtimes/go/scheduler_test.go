@@ -131,7 +131,7 @@ func TestEventsComeInTimeOrNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer it.free()
-	kinds, err := it.subscribe(16, 200)
+	kinds, err := it.subscribe(16, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
