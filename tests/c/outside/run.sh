@@ -45,16 +45,16 @@ staged() {
 
 elsewhere() {
     rm -rf "$out/elsewhere"
-    make install-c PREFIX="$out/elsewhere" LIBDIR=lib/x86_64-linux-gnu INCLUDEDIR="$out/elsewhere/headers/c" &&
+    make install-c PREFIX="$out/elsewhere" LIBDIR=lib/x86_64-linux-gnu INCLUDEDIR="$out/elsewhere/headers & more/c" &&
         outside "$out/elsewhere" && [[ -e $out/elsewhere/lib/x86_64-linux-gnu/libhive_registry.so ]] &&
-        [[ -e $out/elsewhere/headers/c/hive_registry/hive_registry.h ]]
+        [[ -e "$out/elsewhere/headers & more/c/hive_registry/hive_registry.h" ]]
 }
 
 # Nothing of ours is left, and what others put beside it is.
 removed() {
     local left
     touch "$out/elsewhere/lib/x86_64-linux-gnu/libother.so"
-    make uninstall-c PREFIX="$out/elsewhere" LIBDIR=lib/x86_64-linux-gnu INCLUDEDIR="$out/elsewhere/headers/c" || return
+    make uninstall-c PREFIX="$out/elsewhere" LIBDIR=lib/x86_64-linux-gnu INCLUDEDIR="$out/elsewhere/headers & more/c" || return
     left=$(cd "$out/elsewhere" && find . ! -type d -o -name '*hive*')
     [[ $left == ./lib/x86_64-linux-gnu/libother.so ]] || { echo "left: $left"; return 1; }
 }
@@ -88,7 +88,9 @@ within() {
 plain() {
     local header=$prefix/include/hive_registry/hive_registry.h inline
     nm -D --defined-only "$prefix/lib/libhive_registry.so" | awk '$3 ~ /^hive_/ { print $3 }' | sort >"$out/exported"
-    cpp -P -DHIVE_NO_INLINE -DHIVE_NO_INCLUDES "$header" | functions | diff - "$out/exported" || return
+    cpp -P -DHIVE_NO_INLINE -DHIVE_NO_INCLUDES "$header" >"$out/plain.h"
+    functions <"$out/plain.h" | diff - "$out/exported" || return
+    ! grep -nwE 'inline|static|return' "$out/plain.h" || return
     inline=$(grep 'static inline' "$header" | functions)
     [[ -n $inline ]] && comm -23 <(echo "$inline") "$out/exported" | diff - /dev/null
 }

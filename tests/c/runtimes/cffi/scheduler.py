@@ -68,11 +68,6 @@ def refusal(call, *arguments):
     return "taken"
 
 
-def name(registry, policy=ffi.NULL):
-    worker = made(lib.hive_worker_free, lib.hive_registry_pick, registry, MODEL, len(MODEL), policy)
-    return worker and text(lib.hive_worker_id(worker))
-
-
 clock = made(lib.hive_clock_free, lib.hive_clock_new, 1_761_040_800_000)
 config = ffi.new("hive_config_t *", {"size": ffi.sizeof("hive_config_t"), "clock": clock})
 registry = made(lib.hive_registry_free, lib.hive_registry_new, config)
@@ -105,28 +100,40 @@ ffi.release(again)
 ffi.release(held[1])
 
 
-# A policy of our own; the closure must be kept as long as it may be called.
-seen = []
+
+def pick(scores):
+    """By a policy of our own, whose closure must be kept as long as it may be called. None passes over."""
+
+    @ffi.callback("bool(void *, const hive_candidate_t *, double *)", error=False)
+    def score(user, candidate, out):
+        number = scores[text(lib.hive_worker_id(candidate.worker))]
+        out[0] = number or 0
+        return number is not None
+
+    policy = ffi.new("hive_policy_t *", {"kind": lib.HIVE_POLICY_SCORE, "score": score})
+    worker = made(lib.hive_worker_free, lib.hive_registry_pick, registry, MODEL, len(MODEL), policy)
+    return worker and text(lib.hive_worker_id(worker))
 
 
-@ffi.callback("bool(void *, const hive_candidate_t *, double *)", error=False)
-def score(user, candidate, out):
-    seen.append(text(lib.hive_worker_id(candidate.worker)))
-    out[0] = 0.0
-    return seen[-1] == "b"
+assert pick({"a": 1, "b": 2}) == "a"
+assert pick({"a": 2, "b": 1}) == "b"
+assert pick({"a": 2, "b": None}) == "a"
+assert pick({"a": None, "b": None}) is None
+assert pick({}) is None, "what raises passes over"
 
 
-assert name(registry, ffi.new("hive_policy_t *", {"kind": lib.HIVE_POLICY_SCORE, "score": score})) == "b"
-assert sorted(seen) == ["a", "b"], seen
-
-# Each thread its own error.
 def wrong(moment):
+    """Each thread is told its own error, when all have failed since the last was told."""
     body = (BEAT.replace("2025-10-21T10:00:00Z", moment) % "").encode()
-    for _ in range(200):
-        said[moment].add(refusal(ingest, registry, body))
+    for _ in range(20):
+        status = lib.hive_registry_ingest_json(registry, body, len(body), ffi.NULL)
+        together.wait(timeout=60)
+        said[moment].add(refusal(answer, status))
+        together.wait(timeout=60)
 
 
 said = {f"noon {at}": set() for at in range(4)}
+together = threading.Barrier(len(said))
 threads = [threading.Thread(target=wrong, args=[moment]) for moment in said]
 for thread in threads:
     thread.start()

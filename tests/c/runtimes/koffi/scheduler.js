@@ -154,20 +154,24 @@ const main = async () => {
     assert.equal(text(hive.worker_id(hive.reservation_worker(held[0]))), chosen[0]);
     held.forEach(it => hive.reservation_free(it));
 
-    // A policy of our own: called on this thread, within the pick.
-    const seen = [];
-    const score = koffi.register((_user, candidate, out) => {
-        const { worker } = koffi.decode(candidate, 'hive_candidate_t');
-        seen.push(text(hive.worker_id(worker)));
-        koffi.encode(out, 'double', 0);
-        return seen.at(-1) === 'bü';
-    }, 'hive_score_t *');
-    const policy = zeroed('hive_policy_t', { kind: SCORE, score });
-    const picked = made(hive.registry_pick, registry, ...model, policy);
-    assert.equal(text(hive.worker_id(picked)), 'bü');
-    assert.deepEqual(seen.sort(), ['a', 'bü']);
-    hive.worker_free(picked);
-    koffi.unregister(score);
+    // A policy of our own: called on this thread, within the pick. Null passes over.
+    const pick = scores => {
+        const score = koffi.register((_user, candidate, out) => {
+            const { worker } = koffi.decode(candidate, 'hive_candidate_t');
+            const number = scores[text(hive.worker_id(worker))];
+            koffi.encode(out, 'double', number ?? 0);
+            return number !== null;
+        }, 'hive_score_t *');
+        const worker = made(hive.registry_pick, registry, ...model, zeroed('hive_policy_t', { kind: SCORE, score }));
+        koffi.unregister(score);
+        const picked = worker && text(hive.worker_id(worker));
+        hive.worker_free(worker);
+        return picked;
+    };
+    assert.equal(pick({ a: 1, 'bü': 2 }), 'a');
+    assert.equal(pick({ a: 2, 'bü': 1 }), 'bü');
+    assert.equal(pick({ a: 2, 'bü': null }), 'a');
+    assert.equal(pick({ a: null, 'bü': null }), null);
 
     // An error with its text.
     const malformed = beat('a', 9300).replace('2025-10-21T10:00:00Z', 'noon');
