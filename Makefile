@@ -33,7 +33,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS = $(filter-out allocation churn hostile soak examples loom loom_matrix, $(basename $(notdir $(wildcard tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-c test-python test-pip python stubs lint-python bench-python header install-c uninstall-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-criterion bench-peers bench-report \
+.PHONY: help run test test-rust test-c test-python test-pip python stubs lint-python bench-python header install-c uninstall-c loom loom-matrix loom-mutants mutants verify verify-ci bench bench-build bench-catalog bench-criterion bench-peers bench-report \
 	bench-count bench-count-record soak valgrind lint lint-benches fmt doc deny deny-advisories \
 	fuzz fuzz-replay lint-fuzz asan tsan clean
 
@@ -109,6 +109,8 @@ verify: ## The deep sizes: more interleavings, more cases, longer threads, optim
 	HIVE_HOSTILE_IDS=10000000 $(CARGO) test --release --test hostile -- --nocapture
 	HIVE_CHURN_BEATS=1000000 $(CARGO) test --release --test churn -- --nocapture
 	HIVE_STOP_SECONDS=60 $(CARGO) test --release --test time -- --nocapture
+	CATALOG_KILLS=500 CATALOG_CUT_STEP=1 $(CARGO) test --release -p hive-catalog --test crash
+	CATALOG_RECORDS=1000000 CATALOG_AUDIT_ROWS=600000 CATALOG_BEATING=100000 $(CARGO) test --release -p hive-catalog --test bulk
 	$(MAKE) python
 	HIVE_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/python/test_oracle.py
 	$(MAKE) soak SECONDS=60
@@ -127,6 +129,8 @@ verify-ci: ## The bounded part of `verify` that CI runs
 	HIVE_HOSTILE_IDS=100000 $(CARGO) test --release --test hostile -- --nocapture
 	HIVE_CHURN_BEATS=100000 $(CARGO) test --release --test churn -- --nocapture
 	HIVE_STOP_SECONDS=5 $(CARGO) test --release --test time -- --nocapture
+	CATALOG_KILLS=100 CATALOG_CUT_STEP=37 $(CARGO) test --release -p hive-catalog --test crash
+	CATALOG_RECORDS=50000 CATALOG_AUDIT_ROWS=50000 CATALOG_BEATING=20000 $(CARGO) test --release -p hive-catalog --test bulk
 	$(MAKE) soak SECONDS=10
 	$(MAKE) fuzz-replay
 	$(MAKE) fuzz SECONDS=20
@@ -153,6 +157,9 @@ bench-build:
 
 # What an earlier run left goes first: a report is of one run. Three rounds, for a neighbour on a shared machine makes
 # everything slower for minutes.
+bench-catalog: ## The catalog: reads and batches beside bare rusqlite, 100,000 hives opened, migrated, listed and flushed
+	$(CARGO) bench -p hive-catalog
+
 bench-criterion:
 	rm -rf $(FIGURES)
 	for round in 1 2 3; do \

@@ -110,7 +110,9 @@ fn reads(catalog: &Operator, path: &Path) {
                     let mut select = db.prepare_cached(SELECT).expect("a statement");
                     // Every column, as text where it is some.
                     let read = select.query_row([id(number * 7 % HIVES)], |row| {
-                        (0..22).map(|at| row.get::<_, rusqlite::types::Value>(at)).collect::<Result<Vec<_>, _>>()
+                        (0..22)
+                            .map(|at| row.get::<_, rusqlite::types::Value>(at))
+                            .collect::<Result<Vec<_>, _>>()
                     });
                     black_box(read.expect("a read"));
                 }

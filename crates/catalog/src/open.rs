@@ -33,7 +33,7 @@ pub(crate) struct FileId(u64, u64);
 /// The SQLite that is linked.
 ///
 /// # Errors
-/// `OldSqlite`: it can corrupt a database that two processes write. [`HiveCatalog::open`] asks, too.
+/// `OldSqlite`: it can corrupt a database that two processes write. [`HiveCatalog::open`](crate::HiveCatalog::open) asks, too.
 pub fn check_sqlite() -> Result<&'static str> {
     let found = rusqlite::version();
     if rusqlite::version_number() >= LEAST_SQLITE.0 {

@@ -136,7 +136,7 @@ fn read_csv(text: &str) -> Result<Vec<HiveRecord>> {
         let line = error.position().map_or(0, csv::Position::line);
         CatalogError::import(usize::try_from(line).unwrap_or_default(), error)
     };
-    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(text.as_bytes());
     let header = rows.headers().map_err(failed)?.clone();
     let mut seen = HashSet::new();
     for name in &header {
@@ -172,7 +172,7 @@ fn read_csv(text: &str) -> Result<Vec<HiveRecord>> {
 /// A cell that is not empty, into its field; else what would have been accepted.
 fn set(hive: &mut HiveRecord, column: &str, cell: &str) -> Result<(), String> {
     fn number<T: std::str::FromStr>(cell: &str) -> Result<T, String> {
-        cell.parse().map_err(|_| "a whole number in its range".to_owned())
+        cell.trim().parse().map_err(|_| "a whole number in its range".to_owned())
     }
     fn json<T: serde::de::DeserializeOwned>(cell: &str) -> Result<T, String> {
         serde_json::from_str(cell).map_err(|error| format!("JSON: {error}"))
@@ -191,21 +191,21 @@ fn set(hive: &mut HiveRecord, column: &str, cell: &str) -> Result<(), String> {
         "install_path" => hive.install_path = text(),
         "binary_path" => hive.binary_path = text(),
         // By hand `cuda;cpu` and `rack=a;row=3` will do.
-        "backends" if !cell.starts_with('[') => {
+        "backends" if !cell.trim_start().starts_with('[') => {
             hive.backends = cell.split(';').map(|word| word.trim().to_owned()).collect();
         }
         "backends" => hive.backends = json(cell)?,
         "devices" => hive.devices = json(cell)?,
-        "labels" if !cell.starts_with('{') => hive.labels = pairs(cell)?,
+        "labels" if !cell.trim_start().starts_with('{') => hive.labels = pairs(cell)?,
         "labels" => hive.labels = json(cell)?,
         "status" => {
-            let status: Result<HiveStatus> = cell.parse();
+            let status: Result<HiveStatus> = cell.trim().parse();
             hive.status = status.map_err(|_| "unknown, online, offline or error".to_owned())?;
         }
         "status_reason" => hive.status_reason = text(),
         "last_heartbeat_ms" => hive.last_heartbeat_ms = Some(number(cell)?),
         "last_connected_unix" => hive.last_connected_unix = Some(number(cell)?),
-        "adopted" => hive.adopted = cell.parse().map_err(|_| "true or false".to_owned())?,
+        "adopted" => hive.adopted = cell.trim().parse().map_err(|_| "true or false".to_owned())?,
         _ => hive.created_at_ms = number(cell)?,
     }
     Ok(())

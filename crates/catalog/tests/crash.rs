@@ -9,7 +9,8 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use hive_catalog::{
-    Actor, CatalogError, HeartbeatWriter, HiveCatalog, HiveFilter, HiveRecord, HiveStatus, Operator, WriterLimits,
+    Actor, CatalogError, HeartbeatWriter, HiveCatalog, HiveFilter, HiveRecord, HiveStatus, Operator,
+    WriterLimits,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -120,7 +121,8 @@ fn a_writer_that_is_killed_at_any_moment_loses_nothing_that_was_acknowledged() {
         // A line may be cut where the process was.
         let lines = heard.join().unwrap();
         let last = |word: &str| {
-            let numbers = lines.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse::<usize>().ok());
+            let numbers =
+                lines.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse::<usize>().ok());
             numbers.max()
         };
         let catalog = at(&path);

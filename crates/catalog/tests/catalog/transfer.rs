@@ -11,7 +11,8 @@ fn fleet() -> hive_catalog::Operator {
     let labels = BTreeMap::from([("rack".to_owned(), "a, \"b\"; c=d".to_owned())]);
     let backends = vec!["cuda".to_owned(), "cpu".to_owned()];
     catalog.add_hive(&HiveRecord { labels, backends, ssh_port: Some(2222), ..hive("a") }).unwrap();
-    catalog.add_hive(&HiveRecord::new("b, \"the\" second")).unwrap();
+    // White space at its ends, too.
+    catalog.add_hive(&HiveRecord::new(" b, \"the\" second ")).unwrap();
     catalog.cordon("a", None, "fan").unwrap();
     catalog
 }
@@ -23,7 +24,7 @@ fn what_is_exported_is_imported_as_it_was_by_either_format() {
         let text = from.export(&HiveFilter::default(), format).unwrap();
         let to = memory();
         let plan = to.plan_import(&text, format).unwrap();
-        assert_eq!(plan.added, ["a", "b, \"the\" second"]);
+        assert_eq!(plan.added, [" b, \"the\" second ", "a"]);
         assert_eq!(to.count_hives().unwrap().hives, 0, "a plan changes nothing");
         assert_eq!(to.import(&plan).unwrap().added, plan.added);
         for id in &plan.added {
