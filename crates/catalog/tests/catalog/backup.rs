@@ -17,12 +17,22 @@ fn ids(catalog: &HiveCatalog) -> Vec<String> {
     catalog.list_hives(&HiveFilter::default()).unwrap().hives.into_iter().map(|hive| hive.id).collect()
 }
 
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_backup_during_writes_is_a_committed_prefix() {
     let folder = Folder::new();
     let catalog = at(&folder.join("c.db"));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also when this thread fails.
+        let _stop = StopOnDrop(&stop);
         scope.spawn(|| {
             let mut at = 0;
             while !stop.load(Ordering::Relaxed) {
@@ -41,7 +51,6 @@ fn a_backup_during_writes_is_a_committed_prefix() {
             assert_eq!(fs::metadata(&made.path).unwrap().permissions().mode() & 0o777, 0o600);
             assert!(told.last().is_some_and(|progress| progress.done == progress.total));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(folder.names().iter().all(|name| !name.ends_with(".tmp")));
     for number in 0..5 {
