@@ -10,8 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::actor::Actor;
 use crate::catalog::HiveCatalog;
-use crate::error::{CatalogError, Result, cut};
+use crate::error::{CatalogError, Result};
 use crate::record::HiveRecord;
+
+/// Of what a row says in words, bytes.
+const MAX_DETAIL_BYTES: usize = 1_024;
 
 /// SHA-256.
 pub type Hash = [u8; 32];
@@ -130,7 +133,10 @@ pub(crate) fn append(tx: &Transaction<'_>, who: &Actor, at_ms: u64, entry: Entry
         who: who.to_string(),
         what: entry.what.to_owned(),
         hive: entry.hive.map(str::to_owned),
-        detail: entry.detail.map(|detail| cut(&detail, 1_024)),
+        detail: entry.detail.map(|mut detail| {
+            detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
+            detail
+        }),
         before: entry.before,
         after: entry.after,
         hash: Hash::default(),

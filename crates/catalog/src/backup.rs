@@ -79,7 +79,10 @@ fn copy_to(db: &Connection, temporary: &Path, progress: &mut (dyn FnMut(Progress
         temporary.to_str().ok_or_else(|| CatalogError::not_a_catalog(temporary, "the path is not UTF-8"))?;
     let pages = |name| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
     let total = pages("page_count")? * pages("page_size")?;
-    thread::scope(|scope| {
+    // It writes into the copy only, but SQLite refuses it to a connection that may only query.
+    let query_only: bool = db.pragma_query_value(None, "query_only", |row| row.get(0))?;
+    db.pragma_update(None, "query_only", false)?;
+    let made = thread::scope(|scope| {
         let (vacuum_runs, ended) = mpsc::channel::<()>();
         // VACUUM says nothing while it works, but the file grows.
         scope.spawn(move || {
@@ -92,8 +95,9 @@ fn copy_to(db: &Connection, temporary: &Path, progress: &mut (dyn FnMut(Progress
         let made = db.execute("VACUUM INTO ?1", [name]);
         drop(vacuum_runs);
         made
-    })
-    .map_err(|error| CatalogError::from(error).at(temporary))?;
+    });
+    db.pragma_update(None, "query_only", query_only)?;
+    made.map_err(|error| CatalogError::from(error).at(temporary))?;
     let copied = open_copy(temporary)?;
     let faults = integrity(&copied)?;
     if let Some(fault) = faults.first() {
@@ -181,13 +185,7 @@ impl HiveCatalog {
         if self.path().is_some_and(|path| to.canonicalize().is_ok_and(|to| to == path)) {
             return Err(CatalogError::not_a_catalog(to, "a backup cannot take the place of its own catalog"));
         }
-        let bytes = self.read(|db| {
-            // To SQLite the copy is written by this connection, which is one that only reads.
-            db.pragma_update(None, "query_only", false)?;
-            let done = copy(db, to, &mut progress);
-            db.pragma_update(None, "query_only", true)?;
-            done
-        })?;
+        let bytes = self.read(|db| copy(db, to, &mut progress))?;
         Ok(Backup { path: to.to_owned(), bytes })
     }
 

@@ -1,4 +1,4 @@
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -227,9 +227,9 @@ impl CatalogError {
     ) -> Self {
         Self::Invalid {
             id: id.to_owned(),
-            field: cut(&field.to_string(), 100),
+            field: cut(&field.to_string(), 90),
             value: quote(&value.to_string()),
-            bound: cut(&bound.to_string(), 150),
+            bound: cut(&bound.to_string(), 130),
         }
     }
 
@@ -326,7 +326,7 @@ struct Of<'a>(&'a str);
 
 impl fmt::Display for Of<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(out, "hive {}: ", shorter(self.0, 40)) }
+        if self.0.is_empty() { Ok(()) } else { write!(out, "hive {}: ", shorter(self.0, 40, 90)) }
     }
 }
 
@@ -355,32 +355,93 @@ impl fmt::Display for Pids<'_> {
 
 /// In quotes and escaped, 64 characters of it.
 pub(crate) fn quote(value: &str) -> String {
-    shorter(value, 64)
+    shorter(value, 64, VALUE)
 }
 
-fn shorter(value: &str, most: usize) -> String {
+fn shorter(value: &str, chars: usize, bytes: usize) -> String {
     let mut shown = String::from("\"");
     for (at, char) in value.chars().enumerate() {
-        if at == most || shown.len() > VALUE - 16 {
+        if at == chars || shown.len() > bytes - 16 {
             shown.push_str("...");
             break;
         }
-        // Writing to a string does not fail.
-        let _ = match char {
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-                write!(shown, "{}", char.escape_unicode())
-            }
-            _ => write!(shown, "{}", char.escape_debug()),
-        };
+        match char {
+            '"' | '\\' => shown.extend(char.escape_debug()),
+            _ => push_plain(&mut shown, char),
+        }
     }
     shown.push('"');
     shown
 }
 
-/// The beginning of what is longer than `most` bytes.
-pub(crate) fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
+/// A terminal gets no control characters and no marks that turn or hide the text around them.
+fn push_plain(shown: &mut String, char: char) {
+    match char {
+        '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{61c}'
+        | '\u{feff}' => {
+            shown.extend(char.escape_unicode());
+        }
+        '"' | '\'' | '\\' => shown.push(char),
+        _ => shown.extend(char.escape_debug()),
     }
-    format!("{}...", &text[..text.floor_char_boundary(most - 3)])
+}
+
+/// The beginning of what is longer than `most` bytes, for a message.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    for char in text.chars() {
+        if shown.len() > most - 16 {
+            shown.push_str("...");
+            break;
+        }
+        push_plain(&mut shown, char);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::{CatalogError, cut, quote};
+
+    #[test]
+    fn no_message_is_longer_than_512_bytes_whatever_is_in_it() {
+        let long = "\u{202e}\0'".repeat(10_000);
+        let path = PathBuf::from(&long);
+        let (id, name, key_id) = (long.clone(), "n".repeat(64), "k".repeat(64));
+        let errors = [
+            CatalogError::invalid(&long, &long, &long, &long),
+            CatalogError::unknown(&long),
+            CatalogError::Exists { id: quote(&long) },
+            CatalogError::Removed { id: quote(&long), at_ms: u64::MAX },
+            CatalogError::TooMany {
+                id: id.clone(),
+                what: "cordoned workers",
+                wanted: usize::MAX,
+                bound: usize::MAX,
+            },
+            CatalogError::Locked { path: path.clone(), pids: vec![u32::MAX; 1_000] },
+            CatalogError::NewerSchema { path: path.clone(), found: i64::MIN, known: i64::MIN },
+            CatalogError::OlderSchema { path: path.clone(), found: i64::MIN, known: i64::MIN },
+            CatalogError::not_a_catalog(&path, &long),
+            CatalogError::damaged(&path, &long),
+            CatalogError::DiskFull { path: path.clone(), said: cut(&long, super::SAID) },
+            CatalogError::ReadOnly { path: path.clone() },
+            CatalogError::Vanished { path: path.clone() },
+            CatalogError::keys(&path, &long),
+            CatalogError::UnknownKey { id: id.clone(), name: name.clone(), key_id: key_id.clone() },
+            CatalogError::Unsealed { id, name, key_id },
+            CatalogError::import(usize::MAX, &long),
+            CatalogError::file(Path::new(&long), "do")(std::io::Error::other("x".repeat(100))),
+        ];
+        for error in errors {
+            let said = error.to_string();
+            assert!(!said.contains(['\0', '\u{202e}']), "{said:?}");
+            assert!(said.len() <= 512, "{} bytes: {said:?}", said.len());
+        }
+    }
 }

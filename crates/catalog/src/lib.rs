@@ -1,4 +1,55 @@
-//! The hives that are known, kept in SQLite.
+//! The hives that are known, kept in SQLite: how each is reached, what it can do, how it was last seen.
+//!
+//! The registry (`hive-registry`) knows what is alive now and forgets it with the process. The catalog knows which
+//! hives exist, across restarts, and who changed what.
+//!
+//! ```
+//! use hive_catalog::{Actor, HiveCatalog, HiveFilter, HiveRecord, HiveStatus};
+//!
+//! let catalog = HiveCatalog::open_in_memory()?; // or HiveCatalog::open("path/to/beehives.db")
+//!
+//! // Who changes something has a name, which stands in the audit log.
+//! let ann = catalog.as_actor(Actor::cli("ann")?);
+//! let mut hive = HiveRecord::new("gpu-1");
+//! hive.host = Some("192.168.1.100".to_owned()); // of its own service, and for ssh: one given fills both
+//! ann.add_hive(&hive)?;
+//! ann.update_status("gpu-1", HiveStatus::Online, Some("its first heartbeat"))?;
+//!
+//! // Times of heartbeats are no change: they need no name.
+//! catalog.record_heartbeats(&[("gpu-1", 1_800_000_000_000)])?;
+//!
+//! let page = catalog.list_hives(&HiveFilter { status: Some(HiveStatus::Online), ..HiveFilter::default() })?;
+//! assert_eq!(page.hives[0].ssh_host.as_deref(), Some("192.168.1.100"));
+//! assert_eq!(catalog.audit(..)?.len(), 2);
+//! # Ok::<(), hive_catalog::CatalogError>(())
+//! ```
+//!
+//! # Which handle does what
+//!
+//! - [`HiveCatalog`] reads, and writes the times that heartbeats bring. Its clones are one catalog: one connection
+//!   that writes, a few that read, and readers do not wait for the writer.
+//! - [`Operator`], made by [`HiveCatalog::as_actor`], makes every change that leaves an audit row; there is no other
+//!   way to one, so that none is without a name. [`Operator::transaction`] makes several in one.
+//! - [`HeartbeatWriter`] takes what a service hears each second and writes it each two.
+//! - [`AsyncCatalog`] and [`AsyncOperator`] are the same calls on tokio.
+//!
+//! # What holds
+//!
+//! - **A change** that returned is on the disk (`synchronous=FULL`): a killed process loses none, a power failure none
+//!   that the disk did not lie about. It is whole or not there at all, with its audit row.
+//! - **A value** is checked by field and bound at every door ([`check`]). What an older program wrote is kept as it
+//!   is, [`HiveCatalog::verify`] lists it, and [`HiveRecord::dialable`] never gives it out.
+//! - **Secrets** are sealed, and open in their place only; who has the key file has them. Private keys are not stored.
+//! - **Beside others**: whoever has the catalog open holds `PATH.lock` shared; migrating, restoring and rotating keys
+//!   take it alone. [`HiveCatalog::data_version`] changes when another process changed something, and the audit rows
+//!   since say what.
+//! - **Files** beside `PATH`: `-wal`, `-shm` (SQLite's), `.lock`, `.serve.lock`, `.keys`, `.vN-TIME.bak` (before a
+//!   migration), `.before-restore-TIME`. All are their owner's only.
+//!
+//! # Limits
+//!
+//! One machine: SQLite's locks and its WAL do not work over network file systems. Whoever may write the file may
+//! write anything into it; the audit log shows that to who kept a head elsewhere, and hinders nobody.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]

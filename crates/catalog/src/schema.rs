@@ -161,3 +161,54 @@ pub(crate) fn has_table(db: &Connection, name: &str) -> Result<bool> {
         .optional()?;
     Ok(found.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{STEPS, Step, create, differences, look, migrate, run};
+    use crate::CatalogError;
+    use crate::schema::{Found, SCHEMA_VERSION};
+
+    #[test]
+    fn a_step_that_fails_leaves_the_database_as_it_was_with_a_copy_beside_it() {
+        let folder = std::env::temp_dir().join(format!("hive-catalog-schema-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("c.db");
+        let mut db = Connection::open(&path).unwrap();
+        let first = db.transaction().unwrap();
+        run(&first, &STEPS[0], 7).unwrap();
+        first
+            .execute_batch("INSERT INTO beehives VALUES ('a','h',22,'u',NULL,'','','',NULL,'x',NULL,NULL)")
+            .unwrap();
+        first.commit().unwrap();
+        let broken = Step {
+            to: 3,
+            run: |tx, _| {
+                tx.execute_batch("CREATE TABLE third (x); DROP TABLE hives")?;
+                Err(CatalogError::NoKey)
+            },
+        };
+        let steps = [Step { to: 2, run: STEPS[1].run }, broken];
+        assert!(matches!(migrate(&mut db, &path, 1, &steps, 7), Err(CatalogError::NoKey)));
+        // The step before it stands, the one that failed left nothing.
+        assert_eq!(look(&db, &path).unwrap(), Found::Version(2));
+        assert_eq!(differences(&db).unwrap(), Vec::<String>::new());
+        let found = |name: &str| look(&Connection::open(folder.join(name)).unwrap(), &path).unwrap();
+        assert_eq!((found("c.db.v1-7.bak"), found("c.db.v2-7.bak")), (Found::Version(1), Found::Version(2)));
+        // A copy is never written over.
+        assert!(migrate(&mut db, &path, 2, &steps[1..], 7).is_err());
+        assert_eq!(found("c.db.v2-7-2.bak"), Found::Version(2));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_steps_lead_to_this_programs_version_one_by_one() {
+        let versions: Vec<i64> = STEPS.iter().map(|step| step.to).collect();
+        assert_eq!(versions, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
+        let mut db = Connection::open_in_memory().unwrap();
+        assert_eq!(look(&db, "x".as_ref()).unwrap(), Found::Empty);
+        create(&mut db, 0).unwrap();
+        assert_eq!(look(&db, "x".as_ref()).unwrap(), Found::Version(SCHEMA_VERSION));
+    }
+}

@@ -17,10 +17,9 @@ fn ids(catalog: &HiveCatalog) -> Vec<String> {
     catalog.list_hives(&HiveFilter::default()).unwrap().hives.into_iter().map(|hive| hive.id).collect()
 }
 
-/// Whoever writes until then ends also when a check fails.
-struct StopAtEnd<'a>(&'a AtomicBool);
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for StopAtEnd<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -32,7 +31,8 @@ fn a_backup_during_writes_is_a_committed_prefix() {
     let catalog = at(&folder.join("c.db"));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _stopped = StopAtEnd(&stop);
+        // Also when this thread fails.
+        let _stop = StopOnDrop(&stop);
         scope.spawn(|| {
             let mut at = 0;
             while !stop.load(Ordering::Relaxed) {

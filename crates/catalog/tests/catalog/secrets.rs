@@ -84,7 +84,7 @@ fn a_sealed_text_moved_to_another_row_or_name_does_not_open() {
     for sql in [
         "UPDATE secrets SET hive = (SELECT key FROM hives WHERE id = 'b')",
         "UPDATE secrets SET name = 'token'",
-        "UPDATE secrets SET sealed = CAST(x'00' || substr(sealed, 2) AS BLOB)",
+        "UPDATE secrets SET sealed = zeroblob(length(sealed))",
         "UPDATE secrets SET nonce = zeroblob(24)",
         "UPDATE hives SET id = CASE id WHEN 'a' THEN 'c' WHEN 'b' THEN 'a' END",
     ] {
