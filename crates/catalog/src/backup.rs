@@ -185,8 +185,25 @@ impl HiveCatalog {
         if self.path().is_some_and(|path| to.canonicalize().is_ok_and(|to| to == path)) {
             return Err(CatalogError::not_a_catalog(to, "a backup cannot take the place of its own catalog"));
         }
+        if self.has(to) {
+            let why = "a backup cannot take the place of a file that the catalog needs";
+            return Err(CatalogError::not_a_catalog(to, why));
+        }
         let bytes = self.read(|db| copy(db, to, &mut progress))?;
         Ok(Backup { path: to.to_owned(), bytes })
+    }
+
+    /// Whether it is the key file, or one of those beside the database.
+    fn has(&self, file: &Path) -> bool {
+        let whole = |file: &Path| {
+            let folder =
+                file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(file.canonicalize().ok().unwrap_or(folder.canonicalize().ok()?.join(file.file_name()?)))
+        };
+        let own = ["-wal", "-shm", "-journal", ".lock", ".serve.lock", ".restoring"];
+        let beside = self.path().into_iter().flat_map(|path| own.map(|end| beside(path, end)));
+        let wanted = whole(file);
+        wanted.is_some() && beside.chain(self.key_file()).any(|own| whole(&own) == wanted)
     }
 
     /// Puts the backup `from` in the place of the catalog at `path`, which nobody may have open. The backup is

@@ -27,9 +27,10 @@ struct Inner {
     path: Option<PathBuf>,
     options: Options,
     migrated: Vec<Migration>,
+    // Before the writer, which has the lock: the last connection to close folds the WAL in and deletes it.
+    readers: Readers,
     /// The one that writes.
     writer: Mutex<Writer>,
-    readers: Readers,
 }
 
 // === impl HiveCatalog ===
@@ -191,6 +192,13 @@ impl HiveCatalog {
     fn stay_at(&self, path: &Path, writer: &mut Writer) -> Result<()> {
         if writer.file == Some(FileId::of(path)?) {
             return Ok(());
+        }
+        // SQLite would take the WAL of the file before for that of the one that is there now.
+        let wal = crate::lock::beside(path, "-wal");
+        if std::fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+            let why = "another file took its place, and the WAL of the one before is beside it: stop what uses the \
+                       catalog, and put the file back by `queen catalog restore`";
+            return Err(CatalogError::not_a_catalog(path, why));
         }
         let (opened, _) = open_writer(path, &self.inner.options)?;
         *writer = opened;

@@ -64,7 +64,7 @@ const PATH: Pattern = Pattern {
 };
 /// No `::`, by which git runs a program: see [`url`].
 const URL: Pattern = Pattern {
-    said: "^[A-Za-z0-9][A-Za-z0-9@:/._~+%=?&,-]*$ without ::",
+    said: "^[A-Za-z0-9][A-Za-z0-9@:/._~+%=?&,-]*$ without ::, and no part begins with -",
     most: MAX_URL_BYTES,
     first: |byte| byte.is_ascii_alphanumeric(),
     rest: |byte| byte.is_ascii_alphanumeric() || b"@:/._~+%=?&,-".contains(&byte),
@@ -191,7 +191,8 @@ pub(crate) fn tidy(reason: &str) -> String {
 
 fn url(id: &str, field: &str, value: &str) -> Result<()> {
     URL.check(id, field, value)?;
-    if value.contains("::") {
+    // `ext::COMMAND`, and a host that ssh takes for an option.
+    if value.contains("::") || ["/-", "@-", ":-"].iter().any(|odd| value.contains(odd)) {
         return Err(CatalogError::invalid(id, field, value, URL.said));
     }
     Ok(())

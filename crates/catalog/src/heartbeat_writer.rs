@@ -10,6 +10,7 @@ use crate::error::{CatalogError, Result};
 use crate::hive_rows::{beat, key_of};
 use crate::record::{DeviceCapabilities, HiveRecord, HiveStatus};
 use crate::removals::removed_since;
+use crate::transitions::others_decided;
 
 /// How often what was heard is written.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
@@ -53,9 +54,17 @@ struct Heard {
 #[derive(Clone, Debug, Default)]
 struct Pending {
     beat_ms: Option<u64>,
-    status: Option<(HiveStatus, Option<String>)>,
+    status: Option<Seen>,
     capabilities: Option<(Vec<String>, DeviceCapabilities)>,
     adopt: bool,
+}
+
+/// A status that was seen, and when: an operator may have decided otherwise since.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    status: HiveStatus,
+    reason: Option<String>,
+    at_ms: u64,
 }
 
 /// Bounds of a [`HeartbeatWriter`].
@@ -148,6 +157,7 @@ impl HeartbeatWriter {
     /// # Errors
     /// `Invalid`; `TooMany`: as many hives wait as may.
     pub fn beat(&self, id: &str, ms: u64) -> Result<()> {
+        check::id(id)?;
         check::time_ms(id, "last_heartbeat_ms", ms)?;
         self.shared.change(id, |pending| pending.beat_ms = pending.beat_ms.max(Some(ms)))
     }
@@ -157,8 +167,10 @@ impl HeartbeatWriter {
     /// # Errors
     /// `TooMany`: as many hives wait as may.
     pub fn status(&self, id: &str, status: HiveStatus, reason: Option<&str>) -> Result<()> {
+        check::id(id)?;
         let reason = reason.map(check::tidy);
-        self.shared.change(id, |pending| pending.status = Some((status, reason)))
+        let at_ms = self.shared.operator.now_ms();
+        self.shared.change(id, |pending| pending.status = Some(Seen { status, reason, at_ms }))
     }
 
     /// The hive can do that.
@@ -166,6 +178,7 @@ impl HeartbeatWriter {
     /// # Errors
     /// `Invalid`, by field and bound; `TooMany`.
     pub fn capabilities(&self, id: &str, backends: Vec<String>, devices: DeviceCapabilities) -> Result<()> {
+        check::id(id)?;
         check::backends(id, &backends)?;
         check::devices(id, &devices)?;
         self.shared.change(id, |pending| pending.capabilities = Some((backends, devices)))
@@ -235,7 +248,9 @@ impl HeartbeatWriter {
     /// As [`flush`](Self::flush).
     pub fn poll(&self) -> Result<Option<Flush>> {
         let now_ms = self.shared.operator.now_ms();
-        let since = now_ms.saturating_sub(self.shared.heard().last_flush_ms);
+        let last_ms = self.shared.heard().last_flush_ms;
+        // A clock that was set back would keep it waiting.
+        let since = if now_ms < last_ms { u64::MAX } else { now_ms - last_ms };
         if u128::from(since) < self.shared.limits.interval.as_millis() {
             return Ok(None);
         }
@@ -387,8 +402,10 @@ impl Pending {
         if let Some(ms) = self.beat_ms {
             flush.beats += usize::from(beat(changes.tx, id, ms)?);
         }
-        if let Some((status, reason)) = &self.status {
-            flush.transitions += usize::from(changes.update_status(id, *status, reason.as_deref())?);
+        if let Some(Seen { status, reason, at_ms }) = &self.status {
+            if !others_decided(changes, id, *at_ms)? {
+                flush.transitions += usize::from(changes.update_status(id, *status, reason.as_deref())?);
+            }
         }
         if let Some((backends, devices)) = &self.capabilities {
             flush.capabilities += usize::from(changes.update_capabilities(id, backends, devices)?);

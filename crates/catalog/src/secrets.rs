@@ -12,7 +12,7 @@ use crate::audit::Entry;
 use crate::catalog::HiveCatalog;
 use crate::changes::{Changes, Operator};
 use crate::check;
-use crate::error::{CatalogError, Result};
+use crate::error::{CatalogError, Result, quote};
 use crate::keys::{Key, Keys, new_key, random};
 
 /// A secret's length, bytes.
@@ -64,8 +64,8 @@ fn open(keys: &Keys, hive: &str, name: &str, sealed: &Sealed) -> Result<Secret> 
     let key_id = &*sealed.key_id;
     let key = keys.find(key_id).ok_or_else(|| CatalogError::UnknownKey {
         id: hive.to_owned(),
-        name: name.to_owned(),
-        key_id: key_id.to_owned(),
+        name: quote(name),
+        key_id: quote(key_id),
     })?;
     let aad = place(hive, name, key_id);
     let opened = XChaCha20Poly1305::new((&*key.bytes).into())
@@ -75,7 +75,7 @@ fn open(keys: &Keys, hive: &str, name: &str, sealed: &Sealed) -> Result<Secret> 
 }
 
 fn unsealed(hive: &str, name: &str, key_id: &str) -> CatalogError {
-    CatalogError::Unsealed { id: hive.to_owned(), name: name.to_owned(), key_id: key_id.to_owned() }
+    CatalogError::Unsealed { id: hive.to_owned(), name: quote(name), key_id: quote(key_id) }
 }
 
 /// Opens every secret of the database, and says how many; the first that does not open is the error.
@@ -204,8 +204,12 @@ impl Operator {
             let fresh = |keys: &Keys| {
                 keys.current().is_ok_and(|key| all.iter().all(|(.., sealed)| sealed.key_id != key.id))
             };
+            // A new file would hide that the one that opens them is not there.
+            if !all.is_empty() && !path.exists() {
+                return Err(CatalogError::NoKey);
+            }
             // On the disk before anything is sealed by it. Without secrets any key would be fresh.
-            if all.is_empty() || !path.exists() || !fresh(&Keys::read(&path)?) {
+            if all.is_empty() || !fresh(&Keys::read(&path)?) {
                 new_key(&path)?;
             }
             let keys = Keys::read(&path)?;

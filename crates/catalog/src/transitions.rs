@@ -56,6 +56,15 @@ impl HiveCatalog {
     }
 }
 
+/// Whether anybody else has set the hive's status at that time or since.
+pub(crate) fn others_decided(changes: &Changes<'_>, id: &str, at_ms: u64) -> Result<bool> {
+    let mut select = changes.tx.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM transitions t JOIN hives h ON h.key = t.hive \
+         WHERE h.id = ?1 AND t.at_ms >= ?2 AND t.who <> ?3)",
+    )?;
+    Ok(select.query_row(params![id, at_ms, changes.actor.as_str()], |row| row.get(0))?)
+}
+
 // === impl Operator ===
 
 impl Operator {
@@ -89,6 +98,10 @@ impl Changes<'_> {
             )?
             .execute(params![id, status.as_str(), reason, self.now_ms])?;
         if old.status == status {
+            let new = HiveRecord { status_reason: reason, ..old.clone() };
+            let (before, after) = digests(&old, &new)?;
+            let detail = new.status_reason.map(|reason| format!("still {status}: {reason}"));
+            self.audit(Entry { what: "update_status", hive: Some(id), detail, before, after })?;
             return Ok(false);
         }
         let hive = self.hive(id)?;

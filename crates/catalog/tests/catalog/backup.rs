@@ -7,7 +7,7 @@ use std::thread;
 
 use hive_catalog::{CatalogError, HiveCatalog, HiveFilter, SCHEMA_VERSION, Secret, verify_backup_audit};
 
-use crate::support::{Folder, HandClock, ann, at, by_hand, hive};
+use crate::support::{Folder, HandClock, ann, at, by_hand, hive, memory};
 
 fn restore(folder: &Folder, from: &str) -> hive_catalog::Result<hive_catalog::Restored> {
     HiveCatalog::restore(folder.join("c.db"), folder.join(from), &ann(), HandClock::new().options())
@@ -162,6 +162,31 @@ fn a_damaged_catalog_can_be_restored_over_and_is_kept() {
     fs::remove_file(&path).unwrap();
     assert_eq!(restore(&folder, "b.db").unwrap().before, None);
     assert_eq!(ids(&at(&path)), ["a"]);
+}
+
+#[test]
+fn a_backup_takes_the_place_of_no_file_that_the_catalog_needs() {
+    let folder = Folder::new();
+    let catalog = at(&folder.join("c.db"));
+    catalog.add_hive(&hive("a")).unwrap();
+    catalog.new_key().unwrap();
+    let keys = fs::read(folder.join("c.db.keys")).unwrap();
+    for end in [".keys", "-wal", "-shm", ".lock", ".serve.lock"] {
+        let refused = catalog.backup(folder.join(&format!("c.db{end}")));
+        assert!(matches!(refused, Err(CatalogError::NotACatalog { .. })), "{end}");
+    }
+    assert_eq!(fs::read(folder.join("c.db.keys")).unwrap(), keys);
+    assert_eq!(ids(&catalog), ["a"]);
+}
+
+#[test]
+fn a_catalog_in_memory_is_written_to_after_its_backup() {
+    let folder = Folder::new();
+    let catalog = memory();
+    catalog.add_hive(&hive("a")).unwrap();
+    catalog.backup(folder.join("b.db")).unwrap();
+    catalog.add_hive(&hive("b")).unwrap();
+    assert_eq!(ids(&at(&folder.join("b.db"))), ["a"]);
 }
 
 #[test]

@@ -220,6 +220,19 @@ fn another_file_at_the_path_is_opened_without_a_restart() {
 }
 
 #[test]
+fn another_file_beside_the_wal_of_the_one_before_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    let path = folder.join("c.db");
+    let catalog = at(&path);
+    catalog.add_hive(&hive("a")).unwrap();
+    let other = at(&folder.join("other.db"));
+    other.backup(folder.join("b.db")).unwrap();
+    fs::rename(folder.join("b.db"), &path).unwrap();
+    let refused = catalog.add_hive(&hive("b")).unwrap_err();
+    assert!(refused.to_string().contains("the WAL of the one before"), "{refused}");
+}
+
+#[test]
 fn a_read_only_file_is_said_to_be_one() {
     let folder = Folder::new();
     let path = folder.join("c.db");

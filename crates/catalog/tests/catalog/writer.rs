@@ -69,6 +69,52 @@ fn the_newest_of_each_is_written_and_transitions_have_their_audit_row() {
 }
 
 #[test]
+fn what_an_operator_decided_is_not_undone_by_what_was_seen_before() {
+    let (folder, clock) = (Folder::new(), HandClock::new());
+    let catalog = open(&folder, &clock);
+    catalog.add_hive(&hive("a")).unwrap();
+    let writer = HeartbeatWriter::manual(queen(&catalog), WriterLimits::default()).unwrap();
+    writer.status("a", HiveStatus::Online, None).unwrap();
+    clock.advance(10);
+    assert!(catalog.update_status("a", HiveStatus::Offline, Some("stopped by ann")).unwrap());
+    assert_eq!(writer.flush().unwrap().transitions, 0);
+    assert_eq!(catalog.get_hive("a").unwrap().unwrap().status, HiveStatus::Offline);
+    clock.advance(10);
+    writer.status("a", HiveStatus::Online, None).unwrap();
+    assert_eq!(writer.flush().unwrap().transitions, 1);
+    assert_eq!(catalog.get_hive("a").unwrap().unwrap().status, HiveStatus::Online);
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_keep_times_from_being_written() {
+    let folder = Folder::new();
+    let now = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(START_MS));
+    let clock = now.clone();
+    let options =
+        hive_catalog::Options::new().clock(move || clock.load(std::sync::atomic::Ordering::Relaxed));
+    let catalog = HiveCatalog::open_with(folder.join("c.db"), options).unwrap().as_actor(ann());
+    catalog.add_hive(&hive("a")).unwrap();
+    let writer = HeartbeatWriter::manual(queen(&catalog), WriterLimits::default()).unwrap();
+    now.store(START_MS - 9_000_000, std::sync::atomic::Ordering::Relaxed);
+    writer.beat("a", 5).unwrap();
+    assert!(writer.poll().unwrap().is_some());
+}
+
+#[test]
+fn what_a_hive_declares_is_read_as_it_was_written_and_changes_once() {
+    let (folder, clock) = (Folder::new(), HandClock::new());
+    let catalog = open(&folder, &clock);
+    catalog.add_hive(&hive("a")).unwrap();
+    for ram_gb in [3.814_701_133_407_652_4, 63.999_680_519_104_004] {
+        let cpu = Some(CpuDevice { cores: Some(64), ram_gb: Some(ram_gb) });
+        let devices = DeviceCapabilities { cpu, ..DeviceCapabilities::default() };
+        let backends = ["cpu".to_owned()];
+        assert!(catalog.update_capabilities("a", &backends, &devices).unwrap());
+        assert!(!catalog.update_capabilities("a", &backends, &devices).unwrap());
+    }
+}
+
+#[test]
 fn unknown_hives_are_adopted_but_not_those_removed_nor_over_the_limit() {
     let (folder, clock) = (Folder::new(), HandClock::new());
     let catalog = open(&folder, &clock);
