@@ -402,10 +402,10 @@ impl Pending {
         if let Some(ms) = self.beat_ms {
             flush.beats += usize::from(beat(changes.tx, id, ms)?);
         }
-        if let Some(Seen { status, reason, at_ms }) = &self.status {
-            if !others_decided(changes, id, *at_ms)? {
-                flush.transitions += usize::from(changes.update_status(id, *status, reason.as_deref())?);
-            }
+        if let Some(Seen { status, reason, at_ms }) = &self.status
+            && !others_decided(changes, id, *at_ms)?
+        {
+            flush.transitions += usize::from(changes.update_status(id, *status, reason.as_deref())?);
         }
         if let Some((backends, devices)) = &self.capabilities {
             flush.capabilities += usize::from(changes.update_capabilities(id, backends, devices)?);
