@@ -1,14 +1,14 @@
 //! A copy of the whole catalog, and back. A backup is a file of its own that needs no other beside it; who has it and
 //! the key file has the secrets.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::actor::Actor;
 use crate::audit::{self, AuditFault};
@@ -129,19 +129,9 @@ fn open_copy(path: &Path) -> Result<Connection> {
 
 /// Whether that file can be restored: a whole database, a catalog, not newer than this program, its audit chain
 /// whole, its secrets open with the key file. Its version.
-fn check_backup(from: &Path, options: &Options, catalog: &Path) -> Result<i64> {
-    if !fs::metadata(from).map_err(CatalogError::file(from, "read"))?.is_file() {
-        return Err(CatalogError::not_a_catalog(from, "not a file"));
-    }
-    let wal = beside(from, "-wal");
-    if fs::metadata(&wal).is_ok_and(|meta| meta.len() > 0) {
-        return Err(CatalogError::not_a_catalog(
-            from,
-            "a -wal is beside it: it is a database in use, no backup",
-        ));
-    }
+fn check_backup(copy: &Path, from: &Path, options: &Options, catalog: &Path) -> Result<i64> {
     let located = |error: CatalogError| error.at(from);
-    let db = open_copy(from).map_err(located)?;
+    let db = open_copy(copy).map_err(located)?;
     let version = match schema::look(&db, from).map_err(located)? {
         Found::Version(version) => version,
         Found::Empty => return Err(CatalogError::not_a_catalog(from, "it is empty")),
@@ -225,41 +215,77 @@ impl HiveCatalog {
         if from.canonicalize().is_ok_and(|from| from == path) {
             return Err(CatalogError::not_a_catalog(from, "a catalog cannot be its own backup"));
         }
-        let version = check_backup(from, &options, &path)?;
         let new = beside(&path, ".restoring");
-        let placed = place(from, &path, &new, &options);
+        let placed = bring(from, &new, &path, actor, &options)
+            .and_then(|version| Ok(Restored { before: place(&path, &new, &options)?, version }));
         if placed.is_err() {
             let _ = fs::remove_file(&new);
         }
-        let before = placed?;
         drop(lock);
-        // Migrates it if need be, and says in its log who brought it.
-        let catalog = Self::open_with(&path, options.exclusive(true))?;
-        let detail = Some(format!("of schema version {version}"));
-        catalog.as_actor(actor.clone()).transaction(|changes| {
-            changes.audit(audit::Entry { what: "restore", detail, ..audit::Entry::default() })
-        })?;
-        Ok(Restored { before, version })
+        placed
     }
 }
 
-/// Copies the backup beside the catalog, sets the old one aside, and renames: at each moment there is a whole
-/// database at `path`, the one before or the one after.
-fn place(from: &Path, path: &Path, new: &Path, options: &Options) -> Result<Option<PathBuf>> {
-    let _ = fs::remove_file(new);
-    fs::copy(from, new).map_err(CatalogError::file(new, "copy the backup"))?;
-    fs::set_permissions(new, Permissions::from_mode(0o600))
-        .map_err(CatalogError::file(new, "make it its owner's"))?;
-    File::open(new).and_then(|file| file.sync_all()).map_err(CatalogError::file(new, "sync"))?;
-    // Not what was checked if it was written to meanwhile.
-    let copied = open_copy(new)?;
-    if let Some(fault) = integrity(&copied)?.first() {
-        return Err(CatalogError::damaged(new, fault));
+/// Copies the backup beside the catalog, and makes of the copy what will be the catalog: checked, migrated, with its
+/// audit row, on the disk. The version that the backup had.
+fn bring(from: &Path, new: &Path, path: &Path, actor: &Actor, options: &Options) -> Result<i64> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // What is in these belongs to it, and would be lost.
+    for end in ["-wal", "-journal"] {
+        if fs::metadata(beside(from, end)).is_ok_and(|meta| meta.len() > 0) {
+            let why = format!("a {end} is beside it: it is a database in use, no backup");
+            return Err(CatalogError::not_a_catalog(from, why));
+        }
     }
-    drop(copied);
+    if !fs::metadata(from).map_err(CatalogError::file(from, "read"))?.is_file() {
+        return Err(CatalogError::not_a_catalog(from, "not a file"));
+    }
+    // Of a restore that was killed.
+    for end in ["", "-journal", "-wal", "-shm"] {
+        let _ = fs::remove_file(beside(new, end));
+    }
+    let mut copy = fs::OpenOptions::new();
+    let mut copy = copy
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(new)
+        .map_err(CatalogError::file(new, "copy the backup"))?;
+    File::open(from)
+        .and_then(|mut from| io::copy(&mut from, &mut copy))
+        .map_err(CatalogError::file(new, "copy the backup"))?;
+    copy.sync_all().map_err(CatalogError::file(new, "sync"))?;
+    // The copy, and not the backup, which others may write to meanwhile; it is named as what it is of.
+    let version = check_backup(new, from, options, path)?;
+    let located = |error: CatalogError| error.at(new);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(new, flags).map_err(|error| located(error.into()))?;
+    let mut ready = || {
+        db.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        let now_ms = options.now_ms();
+        schema::migrate(&mut db, path, version, schema::STEPS, now_ms)?;
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let detail = Some(format!("of schema version {version}"));
+        let entry = audit::Entry { what: "restore", detail, ..audit::Entry::default() };
+        audit::append(&tx, actor, now_ms, entry)?;
+        Ok(tx.commit()?)
+    };
+    ready().map_err(located)?;
+    Ok(version)
+}
+
+/// Sets the old one aside, and renames: at each moment there is a whole database at `path`, the one before or the one
+/// after, which has its audit row.
+fn place(path: &Path, new: &Path, options: &Options) -> Result<Option<PathBuf>> {
     let before = if path.exists() { Some(set_aside(path, options)?) } else { None };
     for left in ["-wal", "-shm"] {
-        let _ = fs::remove_file(beside(path, left));
+        match fs::remove_file(beside(path, left)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(CatalogError::file(path, "take the old WAL away")(error));
+            }
+            _ => {}
+        }
     }
     fs::rename(new, path).map_err(CatalogError::file(path, "rename the copy"))?;
     sync_folder(path).map_err(CatalogError::file(path, "sync the folder"))?;
@@ -273,7 +299,13 @@ fn set_aside(path: &Path, options: &Options) -> Result<PathBuf> {
         std::iter::once(name.clone()).chain((2..100).map(|more| beside(&name, &format!("-{more}"))));
     let aside = names.find(|name| fs::symlink_metadata(name).is_err()).unwrap_or(name);
     // Folds the WAL in. A database that is damaged is kept as it is, its WAL with it.
-    let folded = fold(path);
+    // What is only busy, or has no room, is not replaced.
+    let folded = match fold(path) {
+        Err(error @ (CatalogError::Locked { .. } | CatalogError::DiskFull { .. })) => {
+            return Err(error.at(path));
+        }
+        folded => folded,
+    };
     fs::hard_link(path, &aside)
         .or_else(|_| fs::copy(path, &aside).map(|_| ()))
         .map_err(CatalogError::file(&aside, "keep the old database"))?;
@@ -292,7 +324,7 @@ fn fold(path: &Path) -> Result<()> {
     let db = Connection::open_with_flags(path, flags)?;
     let busy: i64 = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy != 0 {
-        return Err(CatalogError::damaged(path, "its WAL cannot be folded in"));
+        return Err(CatalogError::Locked { path: path.to_owned(), pids: Vec::new() });
     }
     Ok(())
 }

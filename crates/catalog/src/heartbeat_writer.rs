@@ -413,3 +413,25 @@ impl Pending {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Pending;
+    use crate::HiveStatus;
+
+    #[test]
+    fn what_was_heard_while_a_flush_failed_goes_before_what_that_flush_had() {
+        let of = |beat_ms, status| Pending {
+            beat_ms: Some(beat_ms),
+            status: Some((status, None)),
+            ..Pending::default()
+        };
+        let mut newer = of(20, HiveStatus::Online);
+        newer.follow(Pending { adopt: true, ..of(10, HiveStatus::Offline) });
+        assert_eq!((newer.beat_ms, newer.adopt), (Some(20), true));
+        assert_eq!(newer.status, Some((HiveStatus::Online, None)));
+        let mut nothing = Pending::default();
+        nothing.follow(of(10, HiveStatus::Offline));
+        assert_eq!((nothing.beat_ms, nothing.status), (Some(10), Some((HiveStatus::Offline, None))));
+    }
+}

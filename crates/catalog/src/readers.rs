@@ -84,3 +84,42 @@ impl Drop for Reader<'_> {
         self.readers.free.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Readers;
+    use crate::HiveCatalog;
+    use crate::options::Options;
+
+    #[test]
+    fn a_connection_in_use_when_the_file_changed_is_not_used_again() {
+        let path = std::env::temp_dir().join(format!("hive-catalog-readers-{}.db", std::process::id()));
+        drop(HiveCatalog::open(&path).unwrap());
+        let (readers, options) = (Readers::default(), Options::new().readers(1));
+        let marked = |path: &Path| {
+            let size =
+                |db: &rusqlite::Connection| Ok(db.pragma_query_value(None, "cache_size", |row| row.get(0))?);
+            readers.read::<i64>(path, &options, size).unwrap() == 77
+        };
+        let mark = |renew: bool| {
+            readers
+                .read(&path, &options, |db| {
+                    db.pragma_update(None, "cache_size", 77)?;
+                    if renew {
+                        readers.renew();
+                    }
+                    Ok(())
+                })
+                .unwrap();
+        };
+        mark(false);
+        assert!(marked(&path), "it is used again");
+        mark(true);
+        assert!(!marked(&path));
+        for end in ["", ".lock"] {
+            std::fs::remove_file(crate::lock::beside(&path, end)).unwrap();
+        }
+    }
+}

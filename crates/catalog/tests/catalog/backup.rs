@@ -190,6 +190,21 @@ fn a_catalog_in_memory_is_written_to_after_its_backup() {
 }
 
 #[test]
+fn what_a_killed_process_left_in_the_wal_is_kept_aside_with_the_old_database() {
+    let (folder, killed) = (Folder::new(), Folder::new());
+    let catalog = at(&folder.join("c.db"));
+    catalog.backup(killed.join("b.db")).unwrap();
+    catalog.add_hive(&hive("only in the WAL")).unwrap();
+    // As it is on the disk while it is open.
+    for name in ["c.db", "c.db-wal"] {
+        fs::copy(folder.join(name), killed.join(name)).unwrap();
+    }
+    let restored = restore(&killed, "b.db").unwrap();
+    assert!(ids(&at(&killed.join("c.db"))).is_empty());
+    assert_eq!(ids(&at(&restored.before.unwrap())), ["only in the WAL"]);
+}
+
+#[test]
 fn a_backup_that_cannot_be_written_leaves_the_one_before() {
     let folder = Folder::new();
     let catalog = at(&folder.join("c.db"));

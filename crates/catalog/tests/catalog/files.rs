@@ -28,6 +28,16 @@ fn folder_and_files_are_their_owners_only() {
 }
 
 #[test]
+fn a_file_that_others_may_read_is_narrowed_on_opening() {
+    let folder = Folder::new();
+    let path = folder.join("c.db");
+    drop(at(&path));
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    drop(at(&path));
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
 fn what_was_written_is_there_after_a_restart() {
     let folder = Folder::new();
     let path = folder.join("c.db");

@@ -149,6 +149,7 @@ fn times_only_go_forward_and_leave_no_audit_row() {
     let rows = catalog.audit(..).unwrap().len();
     catalog.update_heartbeat("a", 20).unwrap();
     catalog.update_heartbeat("a", 10).unwrap();
+    assert_eq!(catalog.get_hive("a").unwrap().unwrap().last_heartbeat_ms, Some(20));
     assert_eq!(catalog.record_heartbeats(&[("a", 30), ("unknown", 40)]).unwrap(), 1);
     catalog.update_last_connected("a", 1_700_000_000).unwrap();
     let now = catalog.get_hive("a").unwrap().unwrap();
