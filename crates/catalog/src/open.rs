@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{CatalogError, Result};
@@ -131,6 +132,10 @@ pub(crate) fn open_reader(path: &Path, options: &Options) -> Result<Connection> 
 pub(crate) fn set_up(db: &Connection, options: &Options) -> Result<()> {
     db.busy_timeout(options.patience)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Else a partial index in the schema has each statement with parameters prepared anew at each use.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    // Nobody writes the schema's table, or the file past SQLite's own checks.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     for (pragma, value) in [
         ("trusted_schema", "OFF"),
         ("foreign_keys", "ON"),
