@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use hive_catalog::{Actor, HeartbeatWriter, HiveCatalog, HiveFilter, HiveRecord, Operator, WriterLimits};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 const HIVES: usize = 100_000;
@@ -82,6 +83,8 @@ fn bare(path: &Path) -> Connection {
     for pragma in ["synchronous = FULL", "secure_delete = ON", "foreign_keys = ON", "trusted_schema = OFF"] {
         db.execute_batch(&format!("PRAGMA {pragma}")).expect("a pragma");
     }
+    // Else SQLite plans each read anew, for a partial index has it look at parameters.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).expect("a setting");
     db.set_prepared_statement_cache_capacity(64);
     db
 }

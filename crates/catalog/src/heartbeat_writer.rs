@@ -416,22 +416,26 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use super::Pending;
+    use super::{Pending, Seen};
     use crate::HiveStatus;
+
+    fn seen(status: HiveStatus) -> Seen {
+        Seen { status, reason: None, at_ms: 1 }
+    }
 
     #[test]
     fn what_was_heard_while_a_flush_failed_goes_before_what_that_flush_had() {
         let of = |beat_ms, status| Pending {
             beat_ms: Some(beat_ms),
-            status: Some((status, None)),
+            status: Some(seen(status)),
             ..Pending::default()
         };
         let mut newer = of(20, HiveStatus::Online);
         newer.follow(Pending { adopt: true, ..of(10, HiveStatus::Offline) });
         assert_eq!((newer.beat_ms, newer.adopt), (Some(20), true));
-        assert_eq!(newer.status, Some((HiveStatus::Online, None)));
+        assert_eq!(newer.status, Some(seen(HiveStatus::Online)));
         let mut nothing = Pending::default();
         nothing.follow(of(10, HiveStatus::Offline));
-        assert_eq!((nothing.beat_ms, nothing.status), (Some(10), Some((HiveStatus::Offline, None))));
+        assert_eq!((nothing.beat_ms, nothing.status), (Some(10), Some(seen(HiveStatus::Offline))));
     }
 }
