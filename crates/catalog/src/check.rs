@@ -40,6 +40,8 @@ pub const MAX_UNIX: i64 = 253_402_300_799;
 struct Pattern {
     said: &'static str,
     most: usize,
+    /// Bytes after the first, at least.
+    least: usize,
     first: fn(u8) -> bool,
     rest: fn(u8) -> bool,
 }
@@ -47,18 +49,21 @@ struct Pattern {
 const HOST: Pattern = Pattern {
     said: "^[A-Za-z0-9][A-Za-z0-9._:-]*$",
     most: MAX_HOST_BYTES,
+    least: 0,
     first: |byte| byte.is_ascii_alphanumeric(),
     rest: |byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte),
 };
 const USER: Pattern = Pattern {
     said: "^[A-Za-z_][A-Za-z0-9._-]*$",
     most: MAX_USER_BYTES,
+    least: 0,
     first: |byte| byte.is_ascii_alphabetic() || byte == b'_',
     rest: |byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte),
 };
 const PATH: Pattern = Pattern {
     said: "^/[A-Za-z0-9._/-]+$",
     most: MAX_PATH_BYTES,
+    least: 1,
     first: |byte| byte == b'/',
     rest: |byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte),
 };
@@ -66,36 +71,42 @@ const PATH: Pattern = Pattern {
 const URL: Pattern = Pattern {
     said: "^[A-Za-z0-9][A-Za-z0-9@:/._~+%=?&,-]*$ without ::, and no part begins with -",
     most: MAX_URL_BYTES,
+    least: 0,
     first: |byte| byte.is_ascii_alphanumeric(),
     rest: |byte| byte.is_ascii_alphanumeric() || b"@:/._~+%=?&,-".contains(&byte),
 };
 const BRANCH: Pattern = Pattern {
     said: "^[A-Za-z0-9_][A-Za-z0-9._/+#-]*$",
     most: MAX_BRANCH_BYTES,
+    least: 0,
     first: |byte| byte.is_ascii_alphanumeric() || byte == b'_',
     rest: |byte| byte.is_ascii_alphanumeric() || b"._/+#-".contains(&byte),
 };
 const LABEL: Pattern = Pattern {
     said: "^[A-Za-z0-9][A-Za-z0-9._/-]*$",
     most: MAX_LABEL_NAME_BYTES,
+    least: 0,
     first: |byte| byte.is_ascii_alphanumeric(),
     rest: |byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte),
 };
 const BACKEND: Pattern = Pattern {
     said: "^[a-z][a-z0-9_.-]*$",
     most: MAX_BACKEND_BYTES,
+    least: 0,
     first: |byte| byte.is_ascii_lowercase(),
     rest: |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte),
 };
 const SECRET: Pattern = Pattern {
     said: "^[a-z][a-z0-9_]*$",
     most: 64,
+    least: 0,
     first: |byte| byte.is_ascii_lowercase(),
     rest: |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_',
 };
 const NAME: Pattern = Pattern {
     said: "^[A-Za-z0-9_][A-Za-z0-9._@-]*$",
     most: 64,
+    least: 0,
     first: |byte| byte.is_ascii_alphanumeric() || byte == b'_',
     rest: |byte| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte),
 };
@@ -104,7 +115,7 @@ impl Pattern {
     fn check(&self, id: &str, field: &str, value: &str) -> Result<()> {
         length(id, field, value, self.most)?;
         let (first, rest) = (value.as_bytes()[0], &value.as_bytes()[1..]);
-        if (self.first)(first) && rest.iter().all(|byte| (self.rest)(*byte)) {
+        if rest.len() >= self.least && (self.first)(first) && rest.iter().all(|byte| (self.rest)(*byte)) {
             return Ok(());
         }
         Err(CatalogError::invalid(id, field, value, self.said))

@@ -45,6 +45,8 @@ struct Heard {
     pending: HashMap<Box<str>, Pending>,
     /// Adopted hives in the catalog and in `pending`.
     adopted: u64,
+    /// Hives of the flush that is under way, which may come back.
+    writing: usize,
     last_flush_ms: u64,
     stop: bool,
     last: LastFlush,
@@ -300,7 +302,7 @@ impl Shared {
             change(pending);
             return Ok(());
         }
-        let (wanted, bound) = (heard.pending.len() + 1, self.limits.pending);
+        let (wanted, bound) = (heard.pending.len() + heard.writing + 1, self.limits.pending);
         if wanted > bound {
             return Err(CatalogError::TooMany {
                 id: id.to_owned(),
@@ -346,6 +348,7 @@ impl Shared {
             return Ok(Flush::default());
         }
         let batch = mem::take(&mut heard.pending);
+        heard.writing = batch.len();
         drop(heard);
         // By id, so that neighbours in the index are written after each other.
         let sorted: BTreeMap<&str, &Pending> = batch.iter().map(|(id, pending)| (&**id, pending)).collect();
@@ -355,6 +358,7 @@ impl Shared {
             Ok(flush)
         });
         let mut heard = self.heard();
+        heard.writing = 0;
         match &written {
             Ok(flush) => {
                 // Those that were wanted and did not come in count no longer.

@@ -130,11 +130,14 @@ pub(crate) fn holders(path: &Path) -> Vec<u32> {
         return Vec::new();
     };
     // `1: FLOCK  ADVISORY  READ 4242 fe:00:131 0 EOF`; a waiter's line has `->` after the number.
-    let inode = format!(":{}", meta.ino());
+    // As the kernel splits a device's number.
+    let dev = meta.dev();
+    let (major, minor) = (dev >> 8 & 0xfff | dev >> 32 & !0xfff, dev & 0xff | dev >> 12 & !0xff);
+    let inode = format!("{major:02x}:{minor:02x}:{}", meta.ino());
     let mut pids: Vec<u32> = locks
         .lines()
         .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
-        .filter(|words| words.len() >= 6 && words[5].ends_with(&inode))
+        .filter(|words| words.len() >= 6 && words[5] == inode)
         .filter_map(|words| words[4].parse().ok())
         .collect();
     pids.sort_unstable();

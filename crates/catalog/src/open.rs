@@ -55,7 +55,14 @@ pub(crate) fn prepare(path: &Path) -> Result<PathBuf> {
         .map_err(CatalogError::file(folder, "make the folder"))?;
     let folder = folder.canonicalize().map_err(CatalogError::file(folder, "find the folder"))?;
     let path = folder.join(name);
-    Ok(path.canonicalize().unwrap_or(path))
+    match path.canonicalize() {
+        Ok(path) => Ok(path),
+        // Its lock would have one name now, and another once the file is there.
+        Err(_) if path.is_symlink() => {
+            Err(CatalogError::not_a_catalog(&path, "a link to a file that is not there"))
+        }
+        Err(_) => Ok(path),
+    }
 }
 
 /// The lock, the file and the connection that writes.

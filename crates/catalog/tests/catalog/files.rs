@@ -243,6 +243,16 @@ fn another_file_beside_the_wal_of_the_one_before_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_link_to_nothing_is_refused_for_its_lock_would_have_two_names() {
+    let folder = Folder::new();
+    std::os::unix::fs::symlink(folder.join("there.db"), folder.join("c.db")).unwrap();
+    let refused = HiveCatalog::open(folder.join("c.db")).unwrap_err();
+    assert!(refused.to_string().contains("a link to a file that is not there"), "{refused}");
+    drop(at(&folder.join("there.db")));
+    assert!(HiveCatalog::open(folder.join("c.db")).is_ok());
+}
+
+#[test]
 fn a_read_only_file_is_said_to_be_one() {
     let folder = Folder::new();
     let path = folder.join("c.db");

@@ -286,8 +286,17 @@ fn hostile_text_in_any_field_is_refused_by_field_and_bound_and_nothing_is_kept()
     ];
     let catalog = memory();
     catalog.add_hive(&hive("known")).unwrap();
-    let hostile =
-        ["", "a\0b", "-oProxyCommand=sh", "a'; DROP TABLE hives", "\u{202e}gpj", "/a b", "~/x", "/\u{e9}"];
+    let hostile = [
+        "",
+        "a\0b",
+        "-oProxyCommand=sh",
+        "a'; DROP TABLE hives",
+        "\u{202e}gpj",
+        "/a b",
+        "/",
+        "~/x",
+        "/\u{e9}",
+    ];
     let mut refused = 0;
     for (field, bound, set) in fields {
         for text in hostile.map(str::to_owned).into_iter().chain(["a".repeat(1 << 20)]) {
