@@ -172,15 +172,36 @@ impl HiveCatalog {
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Backup> {
         let to = to.as_ref();
-        if self.path().is_some_and(|path| to.canonicalize().is_ok_and(|to| to == path)) {
-            return Err(CatalogError::not_a_catalog(to, "a backup cannot take the place of its own catalog"));
-        }
-        if self.has(to) {
-            let why = "a backup cannot take the place of a file that the catalog needs";
-            return Err(CatalogError::not_a_catalog(to, why));
+        self.check_target(to)?;
+        if fs::metadata(to).is_ok_and(|meta| !meta.is_file()) {
+            return Err(CatalogError::not_a_catalog(
+                to,
+                "no file, and a backup takes the place of files only",
+            ));
         }
         let bytes = self.read(|db| copy(db, to, &mut progress))?;
         Ok(Backup { path: to.to_owned(), bytes })
+    }
+
+    /// Whether a file that is written takes no catalog away: neither this one, its keys and what lies beside it, nor
+    /// another, which a lock's file beside it tells.
+    ///
+    /// # Errors
+    /// `NotACatalog`, which says whose place it would be.
+    pub fn check_target(&self, file: impl AsRef<Path>) -> Result<()> {
+        let file = file.as_ref();
+        let refused = |why| Err(CatalogError::not_a_catalog(file, why));
+        if self.path().is_some_and(|path| file.canonicalize().is_ok_and(|file| file == path)) {
+            return refused("it would take the place of its own catalog");
+        }
+        if self.has(file) {
+            return refused("it would take the place of a file that the catalog needs");
+        }
+        let there = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        if beside(&there, ".lock").exists() {
+            return refused("it would take the place of another catalog");
+        }
+        Ok(())
     }
 
     /// Whether it is the key file, or one of those beside the database.

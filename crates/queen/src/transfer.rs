@@ -18,7 +18,11 @@ const MAX_BYTES: u64 = 1 << 30;
 
 pub(crate) fn export(export: Export, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let format = format(&export.file, export.format)?;
-    let text = open::looked_at(global, terminal)?.export(&HiveFilter::from(export.filter), format)?;
+    let catalog = open::looked_at(global, terminal)?;
+    if !is_standard(&export.file) {
+        catalog.check_target(&export.file)?;
+    }
+    let text = catalog.export(&HiveFilter::from(export.filter), format)?;
     let text = match format {
         Format::Json => clean_json(&text),
         Format::Csv => spreadsheet::guard(&text)?,

@@ -175,8 +175,19 @@ fn a_backup_takes_the_place_of_no_file_that_the_catalog_needs() {
         let refused = catalog.backup(folder.join(&format!("c.db{end}")));
         assert!(matches!(refused, Err(CatalogError::NotACatalog { .. })), "{end}");
     }
+    let other = at(&folder.join("other.db"));
+    other.add_hive(&hive("b")).unwrap();
+    fs::create_dir(folder.join("folder")).unwrap();
+    for name in ["c.db", "other.db", "folder"] {
+        let refused = catalog.backup(folder.join(name));
+        assert!(matches!(refused, Err(CatalogError::NotACatalog { .. })), "{name}: {refused:?}");
+    }
+    // A device is never replaced: looked at through a link, so that a test that fails harms none.
+    std::os::unix::fs::symlink("/dev/null", folder.join("device")).unwrap();
+    assert!(matches!(catalog.backup(folder.join("device")), Err(CatalogError::NotACatalog { .. })));
+    assert!(folder.join("device").is_symlink());
     assert_eq!(fs::read(folder.join("c.db.keys")).unwrap(), keys);
-    assert_eq!(ids(&catalog), ["a"]);
+    assert_eq!((ids(&catalog), ids(&other)), (vec!["a".to_owned()], vec!["b".to_owned()]));
 }
 
 #[test]
