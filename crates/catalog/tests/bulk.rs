@@ -1,34 +1,18 @@
 //! Much of everything: a file whose size follows what is in it, flushes of 100,000 hives. Small here; `make verify`
 //! sets `CATALOG_RECORDS`, `CATALOG_AUDIT_ROWS` and `CATALOG_BEATING`.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::{env, fs};
 
 use hive_catalog::{
     Actor, HeartbeatWriter, HiveCatalog, HiveFilter, HivePatch, HiveRecord, Operator, Options, WriterLimits,
 };
 
-struct Folder(PathBuf);
+mod scratch;
 
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = env::temp_dir().join(format!("hive-catalog-{name}-{}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn size(name: &str, everyday: usize) -> usize {
-    env::var(name).ok().and_then(|size| size.parse().ok()).unwrap_or(everyday)
-}
+use scratch::{Folder, size};
 
 fn at(path: &Path, options: Options) -> Operator {
     HiveCatalog::open_with(path, options).unwrap().as_actor(Actor::cli("ann").unwrap())
@@ -66,7 +50,7 @@ const WAL: u64 = 64 << 20;
 #[test]
 fn a_million_records_are_listed_in_pages_and_take_a_bounded_file() {
     let folder = Folder::new("records");
-    let path = folder.0.join("c.db");
+    let path = folder.catalog();
     let catalog = at(&path, Options::new());
     let records = size("CATALOG_RECORDS", 5_000);
     filled(&catalog, records);
@@ -90,7 +74,7 @@ fn a_million_records_are_listed_in_pages_and_take_a_bounded_file() {
 #[test]
 fn audit_rows_by_ten_in_a_transaction_take_a_bounded_file() {
     let folder = Folder::new("audit");
-    let path = folder.0.join("c.db");
+    let path = folder.catalog();
     let catalog = at(&path, Options::new());
     filled(&catalog, 10);
     let rows = size("CATALOG_AUDIT_ROWS", 5_000);
@@ -114,7 +98,7 @@ fn audit_rows_by_ten_in_a_transaction_take_a_bounded_file() {
 #[test]
 fn a_fleet_that_beats_for_a_minute_is_thirty_transactions() {
     let folder = Folder::new("beating");
-    let path = folder.0.join("c.db");
+    let path = folder.catalog();
     let now = Arc::new(AtomicU64::new(1_800_000_000_000));
     let clock = Arc::clone(&now);
     let catalog = at(&path, Options::new().clock(move || clock.load(Ordering::Relaxed)));

@@ -14,25 +14,9 @@ use hive_catalog::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-struct Folder(PathBuf);
+mod scratch;
 
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = env::temp_dir().join(format!("hive-catalog-{name}-{}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn catalog(&self) -> PathBuf {
-        self.0.join("c.db")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use scratch::{Folder, size};
 
 fn at(path: &Path) -> Operator {
     HiveCatalog::open(path).unwrap().as_actor(Actor::cli("ann").unwrap())
@@ -55,10 +39,6 @@ fn prefix(catalog: &HiveCatalog) -> usize {
     let ids = added(catalog);
     assert!(ids.iter().enumerate().all(|(at, id)| *id == format!("h{at:06}")), "{ids:?}");
     ids.len()
-}
-
-fn size(name: &str, everyday: usize) -> usize {
-    env::var(name).ok().and_then(|size| size.parse().ok()).unwrap_or(everyday)
 }
 
 // === the processes ===
